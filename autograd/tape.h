@@ -1,0 +1,103 @@
+// The tape: nodes, edges, gradients of leaves, and the modes that switch recording.
+// Accumulation rule: a leaf's gradient is overwritten by the first arrival after zero_grad and
+// added to by later ones; an intermediate's gradient is moved in on first arrival and added in
+// place only when nobody else holds its buffer. No recursion over the graph, no double backward.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include "engine/tensor.h"
+
+namespace tessera {
+
+// ---- What users of gradients need ----
+
+// True for a leaf that wants a gradient and for everything computed from one.
+bool requires_grad(const Tensor& t);
+// Makes t a leaf that wants a gradient (or no longer). t must be floating and not computed.
+void set_requires_grad(const Tensor& t, bool value = true);
+// The gradient of a leaf after backward; undefined when none arrived since zero_grad.
+Tensor grad(const Tensor& leaf);
+// From now on the leaf's gradient is written into `slot` (same shape and dtype, contiguous).
+void set_grad_slot(const Tensor& leaf, const Tensor& slot);
+// Forgets the gradient: the next arrival overwrites. No memory is touched.
+void zero_grad(const Tensor& leaf);
+// Propagates from `output` (0-d, or with an explicit upstream gradient of its shape) to the
+// leaves and takes the graph apart on the way.
+void backward(const Tensor& output, const Tensor& doutput = {});
+
+bool grad_enabled();
+class NoGrad {  // nothing is recorded while one is alive on this thread
+ public:
+  NoGrad();
+  ~NoGrad();
+  NoGrad(const NoGrad&) = delete;
+  NoGrad& operator=(const NoGrad&) = delete;
+
+ private:
+  bool before_;
+};
+
+// Called after each op with its name and its output, on the thread that ran it: the check for
+// non-finite values and the profiler hang here. Empty: nothing is called.
+using OpObserver = std::function<void(const char* op, const Tensor& output)>;
+void set_op_observer(OpObserver observer);
+const OpObserver& op_observer();
+
+// ---- What ops need (autograd/apply.h) ----
+
+class Node;
+
+struct Edge {
+  std::shared_ptr<Node> node;  // nullptr: this input wants no gradient
+  int output = 0;              // which of the node's outputs
+};
+
+// A leaf's slot that an op may write its gradient into directly: out = dx + beta * out.
+struct GradSink {
+  Tensor slot;
+  double beta = 0;
+};
+
+class Node {
+ public:
+  Node(const char* name, int num_outputs);
+  virtual ~Node();
+  Node(const Node&) = delete;
+  Node& operator=(const Node&) = delete;
+
+  // Gradients of the inputs from those of the outputs (undefined: zero). An undefined result means
+  // no gradient for that input, or that it went into the input's sink.
+  virtual std::vector<Tensor> backward(std::vector<Tensor> douts) = 0;
+  virtual void release() = 0;  // drops saved tensors
+
+  // A sink for input i when it is a leaf, and then the write counts as that leaf's arrival.
+  bool take_sink(int input, GradSink* sink);
+
+  const char* name;
+  uint64_t sequence;  // creation order, a topological order
+  int num_outputs;
+  std::vector<Edge> edges;  // one for each tensor input
+};
+
+// The node and output that produced t, the accumulator of a leaf, or an empty edge.
+Edge edge_of(const Tensor& t);
+void set_history(const Tensor& t, std::shared_ptr<Node> node, int output);
+
+// A tensor kept for backward, which notices an in-place write in between.
+class Saved {
+ public:
+  Saved() = default;
+  explicit Saved(const Tensor& t);
+  const Tensor& get(const char* op) const;  // Error when it was overwritten or already released
+  bool defined() const { return tensor_.defined(); }
+
+ private:
+  Tensor tensor_;
+  uint64_t version_ = 0;
+};
+
+}  // namespace tessera

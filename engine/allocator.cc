@@ -1,0 +1,102 @@
+// Size classes, the free lists and their trimming.
+#include "engine/allocator.h"
+
+#include <algorithm>
+#include <bit>
+
+#include "engine/error.h"
+
+namespace tessera {
+namespace {
+constexpr size_t kSmallest = 64;
+constexpr size_t kPeakWindow = 16;
+}  // namespace
+
+CachingAllocator::CachingAllocator(SystemAllocate allocate, SystemFree release)
+    : system_allocate_(std::move(allocate)), system_free_(std::move(release)) {}
+
+CachingAllocator::~CachingAllocator() { flush(); }
+
+size_t CachingAllocator::size_class(size_t bytes) {
+  if (bytes <= kSmallest) return kSmallest;
+  TESSERA_CHECK(bytes < (size_t{1} << 62), "cannot allocate {} bytes", bytes);
+  // The step between two classes is an eighth of the power of two below `bytes`.
+  const size_t step = std::max(kSmallest, std::bit_floor(bytes - 1) / 8);
+  return (bytes + step - 1) / step * step;
+}
+
+void* CachingAllocator::allocate(size_t bytes) {
+  const size_t size = size_class(bytes);
+  std::lock_guard lock(mutex_);
+  void* block = nullptr;
+  if (auto it = free_.find(size); it != free_.end() && !it->second.empty()) {
+    block = it->second.back();
+    it->second.pop_back();
+    stats_.cached_bytes -= size;
+  } else {
+    block = system_allocate_(size);
+    if (block == nullptr) {
+      flush_locked();
+      block = system_allocate_(size);
+    }
+    TESSERA_CHECK(block != nullptr, "out of memory: {} bytes asked for, {} in use", size,
+                  stats_.live_bytes);
+    ++stats_.system_allocations;
+  }
+  stats_.live_bytes += size;
+  stats_.peak_bytes = std::max(stats_.peak_bytes, stats_.live_bytes);
+  step_peak_ = std::max(step_peak_, stats_.live_bytes);
+  return block;
+}
+
+void CachingAllocator::release(void* block, size_t bytes) {
+  const size_t size = size_class(bytes);
+  std::lock_guard lock(mutex_);
+  free_[size].push_back(block);
+  stats_.live_bytes -= size;
+  stats_.cached_bytes += size;
+}
+
+void CachingAllocator::end_step() {
+  std::lock_guard lock(mutex_);
+  if (recent_peaks_.size() < kPeakWindow) {
+    recent_peaks_.push_back(step_peak_);
+  } else {
+    recent_peaks_[next_peak_++ % kPeakWindow] = step_peak_;
+  }
+  step_peak_ = stats_.live_bytes;
+  const size_t peak = *std::max_element(recent_peaks_.begin(), recent_peaks_.end());
+  const size_t limit = peak + peak / 4;
+  for (auto it = free_.rbegin(); it != free_.rend(); ++it) {
+    while (!it->second.empty() && stats_.live_bytes + stats_.cached_bytes > limit) {
+      system_free_(it->second.back(), it->first);
+      it->second.pop_back();
+      stats_.cached_bytes -= it->first;
+    }
+  }
+}
+
+void CachingAllocator::flush() {
+  std::lock_guard lock(mutex_);
+  flush_locked();
+}
+
+void CachingAllocator::flush_locked() {
+  for (auto& [size, blocks] : free_) {
+    for (void* block : blocks) system_free_(block, size);
+    stats_.cached_bytes -= size * blocks.size();
+    blocks.clear();
+  }
+}
+
+AllocatorStats CachingAllocator::stats() const {
+  std::lock_guard lock(mutex_);
+  return stats_;
+}
+
+void CachingAllocator::reset_peak() {
+  std::lock_guard lock(mutex_);
+  stats_.peak_bytes = stats_.live_bytes;
+}
+
+}  // namespace tessera

@@ -1,0 +1,169 @@
+// The waist: everything above speaks to a device through these functions on plain Views.
+// Rule: a function earns its place by a row in the op table and a user; what is a composition
+// stays one. Shapes, dtypes and indices are checked by the caller (engine/raw_*.cc); a kernel
+// trusts them. Calls are asynchronous where the device is; results are bit-identical from run to
+// run, for any number of threads and any strides of the same values.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "engine/allocator.h"
+#include "engine/device.h"
+#include "engine/elementwise.h"
+#include "engine/philox.h"
+#include "engine/view.h"
+
+namespace tessera {
+
+enum class ReduceOp : uint8_t { kSum, kMax, kSumSquares };
+
+// c (B, M, N) = alpha * a (B, M, K) b (B, K, N) + beta * c + bias (N,), all of one floating dtype.
+// a and b may be transposed or broadcast over B (stride 0); in each, one of the last two strides
+// is 1. c's last stride is 1. beta = 0 never reads c. f16 and bf16 accumulate in f32.
+struct GemmArgs {
+  View a, b, c;
+  View bias;  // data == nullptr: none
+  double alpha = 1, beta = 0;
+};
+
+// out (B, H, N, d) = softmax(scale q k^T + bias) v, with q (B, H, N, d), k and v (B, H, M, d).
+// Any strides but the last, which is 1. bias (B, H, N, M), stride 0 where it is broadcast.
+struct AttentionArgs {
+  View q, k, v;
+  View bias;  // data == nullptr: none
+  double scale = 1;
+  View out;
+  View lse;  // (B, H, N) contiguous, f32 or f64: log-sum-exp of each row, for backward
+};
+
+struct AttentionBackwardArgs {
+  AttentionArgs forward;   // as it was called
+  View dout;               // (B, H, N, d), last stride 1
+  View dq, dk, dv;         // like q, k, v
+  View dbias;              // (H, N, M) contiguous, summed over B; data == nullptr: not wanted
+};
+
+// x (N, C, H, W), w (O, C / groups, kh, kw), y (N, O, oh, ow), all contiguous.
+struct ConvArgs {
+  View x, w, y;
+  int64_t stride = 1, padding = 0, dilation = 1, groups = 1;
+};
+
+// One parameter's place in the flat arenas and how it is treated.
+struct AdamWSegment {
+  int64_t begin = 0, end = 0;  // elements of the arena
+  float weight_decay = 0;
+  float lr_scale = 1;  // layer-wise decay
+};
+
+// Decoupled weight decay (Loshchilov and Hutter, 2019) in PyTorch's order of operations. f32
+// arenas of one length; gradients are multiplied by grad_scale (clipping) as they are read.
+struct AdamWArgs {
+  View param, grad, exp_avg, exp_avg_sq;
+  const std::vector<AdamWSegment>* segments = nullptr;
+  double lr = 0, beta1 = 0.9, beta2 = 0.999, eps = 1e-8;
+  int64_t step = 1;  // counted from 1, for the bias correction
+  double grad_scale = 1;
+};
+
+// A product implementation by name, for benchmarks: same contract as Backend::gemm.
+struct GemmImplementation {
+  std::string name;
+  void (*run)(const GemmArgs&);
+};
+
+class Backend {
+ public:
+  virtual ~Backend() = default;
+
+  // Memory. Host copies are complete when they return.
+  virtual CachingAllocator& allocator() = 0;
+  virtual void copy_from_host(void* device, const void* host, size_t bytes) = 0;
+  virtual void copy_to_host(void* host, const void* device, size_t bytes) = 0;
+  virtual void synchronize() = 0;
+  virtual std::string describe() const = 0;  // one line for `tessera info`
+
+  // Elementwise, any strides. copy converts between dtypes. out may be one of the inputs itself.
+  virtual void copy(const View& src, const View& dst) = 0;
+  virtual void fill(const View& dst, double value) = 0;
+  virtual void unary(UnaryOp op, ScalarArgs args, const View& x, const View& y) = 0;
+  virtual void unary_backward(UnaryOp op, ScalarArgs args, const View& saved, const View& dy,
+                              const View& dx) = 0;
+  virtual void binary(BinaryOp op, const View& a, const View& b, const View& y) = 0;
+  // da and db have dy's shape; data == nullptr: not wanted.
+  virtual void binary_backward(BinaryOp op, const View& a, const View& b, const View& dy,
+                               const View& da, const View& db) = 0;
+  virtual void compare(CompareOp op, const View& a, const View& b, const View& y) = 0;
+  virtual void where(const View& condition, const View& a, const View& b, const View& y) = 0;
+
+  // Reductions and order over the middle of x (outer, n, inner), contiguous.
+  // y (outer, inner). Sums of f16, bf16 and f32 run in f32, in an order fixed by the shape.
+  virtual void reduce(ReduceOp op, const View& x, const View& y) = 0;
+  virtual void argmax(const View& x, const View& y) = 0;   // y i64 (outer, inner), first of equals
+  virtual void cumsum(const View& x, const View& y) = 0;   // y like x
+  virtual void argsort(const View& x, const View& y) = 0;  // y i64 like x, ascending, stable
+
+  // Products.
+  virtual void gemm(const GemmArgs& args) = 0;
+  virtual void attention(const AttentionArgs& args) = 0;
+  virtual void attention_backward(const AttentionBackwardArgs& args) = 0;
+  virtual void conv2d(const ConvArgs& args) = 0;     // y from x, w
+  virtual void conv2d_dx(const ConvArgs& args) = 0;  // x (as dx) from w, y (as dy)
+  virtual void conv2d_dw(const ConvArgs& args) = 0;  // w (as dw) from x, y (as dy)
+
+  // Row kernels on contiguous (rows, n). Statistics are f32 (f64 for f64).
+  virtual void softmax(const View& x, const View& y) = 0;
+  virtual void softmax_backward(const View& y, const View& dy, const View& dx) = 0;
+  virtual void log_softmax(const View& x, const View& y) = 0;
+  virtual void log_softmax_backward(const View& y, const View& dy, const View& dx) = 0;
+  // w and b (n,) may be data == nullptr: 1 and 0. mean and rstd (rows,).
+  virtual void layer_norm(const View& x, const View& w, const View& b, double eps, const View& y,
+                          const View& mean, const View& rstd) = 0;
+  // dw and db (n,); data == nullptr: not wanted.
+  virtual void layer_norm_backward(const View& x, const View& w, const View& mean,
+                                   const View& rstd, const View& dy, const View& dx,
+                                   const View& dw, const View& db) = 0;
+  // losses and lse (rows,); labels i64 (rows,). A row whose label is `ignore_index` loses 0.
+  virtual void cross_entropy(const View& logits, const View& labels, double label_smoothing,
+                             int64_t ignore_index, const View& losses, const View& lse) = 0;
+  // dlosses (rows,).
+  virtual void cross_entropy_backward(const View& logits, const View& labels,
+                                      double label_smoothing, int64_t ignore_index,
+                                      const View& lse, const View& dlosses,
+                                      const View& dlogits) = 0;
+
+  // Indexing along the middle of x (outer, n, inner); index i64 (outer, k, inner), any strides.
+  virtual void gather(const View& x, const View& index, const View& y) = 0;  // y (outer, k, inner)
+  // x[o, index[o, j, i], i] += s[o, j, i], j ascending.
+  virtual void scatter_add(const View& s, const View& index, const View& x) = 0;
+  virtual bool index_in_range(const View& index, int64_t n) = 0;  // all 0 <= index < n
+
+  // Random numbers: element e of y draws from key.block(e); y contiguous f32 or f64.
+  virtual void uniform(RandomKey key, const View& y) = 0;  // [0, 1)
+  virtual void normal(RandomKey key, const View& y) = 0;   // mean 0, deviation 1
+  // y = x * [u >= p] / (1 - p), u = key.uniform(element / group): the backward is the same call
+  // on dy. group > 1 drops runs of elements together (drop path). x and y contiguous.
+  virtual void dropout(RandomKey key, double p, int64_t group, const View& x, const View& y) = 0;
+
+  // Optimizer.
+  virtual void adamw(const AdamWArgs& args) = 0;
+  // The row-major position of the first Inf or NaN in contiguous x, or -1.
+  virtual int64_t first_nonfinite(const View& x) = 0;
+
+  // What a benchmark can walk without seeing inside.
+  virtual std::vector<GemmImplementation> gemm_implementations() = 0;
+};
+
+// Called once by a backend's own static initialiser.
+void register_backend(Device device, Backend* (*get)());
+bool has_backend(Device device);
+// Error when the program was built without it: "no cuda backend in this build".
+Backend& backend(Device device);
+
+// How many threads the CPU's kernels may use; results do not depend on it. 0 before it is known.
+void set_num_threads(int threads);
+int num_threads();
+
+}  // namespace tessera
