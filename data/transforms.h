@@ -1,0 +1,52 @@
+// The picture transforms that training needs, as torchvision's functional transforms on Pillow
+// pictures compute them, to the level.
+// Rule: pure functions of their arguments; nothing is drawn here (see augment.h). Pictures have 1
+// or 3 channels. On a grey picture hue and saturation change nothing.
+#pragma once
+
+#include <array>
+#include <span>
+#include <vector>
+
+#include "data/image.h"
+#include "data/resize.h"
+
+namespace tessera {
+
+Image resize(const Image& image, int height, int width, Interpolation interpolation);
+
+// The shorter side becomes `size`, the longer one size * long / short, rounded down.
+Image resize_shorter_side(const Image& image, int size, Interpolation interpolation);
+
+// Crop, then resize to size = (height, width).
+Image resized_crop(const Image& image, int top, int left, int height, int width,
+                   std::array<int, 2> size, Interpolation interpolation);
+
+// The middle (height, width); a smaller picture is first padded with black on all sides.
+Image center_crop(const Image& image, int height, int width);
+inline Image center_crop(const Image& image, int size) { return center_crop(image, size, size); }
+
+Image hflip(const Image& image);
+
+// Anticlockwise by `angle` degrees about the centre, same size; what comes in from outside is
+// `fill` in every channel. kNearest or kBilinear.
+Image rotate(const Image& image, double angle, Interpolation interpolation, uint8_t fill = 0);
+
+// Blends towards black, the mean grey, and the grey picture; factor 1 changes nothing. factor >= 0.
+Image adjust_brightness(const Image& image, double factor);
+Image adjust_contrast(const Image& image, double factor);
+Image adjust_saturation(const Image& image, double factor);
+
+// Turns the hue by `factor` of the circle, -0.5..0.5, through Pillow's 8-bit HSV.
+Image adjust_hue(const Image& image, double factor);
+
+// ITU-R 601 luma, in 1 channel or repeated in 3.
+Image grayscale(const Image& image, int channels = 3);
+
+// (H, W, C) u8 -> (C, H, W) f32: (x / 255 - mean) / std. mean and std hold one value a channel.
+void to_tensor_normalize(const Image& image, std::span<const float> mean,
+                         std::span<const float> std, float* out);
+std::vector<float> to_tensor_normalize(const Image& image, std::span<const float> mean,
+                                       std::span<const float> std);
+
+}  // namespace tessera
