@@ -1,0 +1,50 @@
+// Dataset: numbered pictures with class labels, whatever they come from.
+// Rule: picture i is always the same picture; every function is const and safe to call from many
+// threads. Order, augmentation and batches belong to the loader.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "data/image.h"
+
+namespace tessera {
+
+class Dataset {
+ public:
+  virtual ~Dataset() = default;
+
+  // Pictures an epoch.
+  virtual int64_t size() const = 0;
+  // True: every index from 0 on is a picture of its own and an epoch takes the next size() of them.
+  virtual bool endless() const { return false; }
+  // In label order; empty where there are no classes.
+  virtual const std::vector<std::string>& class_names() const = 0;
+  virtual int64_t label(int64_t i) const = 0;  // 0 where there are no classes
+  // What messages and lists call the picture: the path of a file.
+  virtual std::string name(int64_t i) const = 0;
+  // RGB, in its own size. Error that names the picture when it cannot be had.
+  virtual Image picture(int64_t i) const = 0;
+};
+
+// A choice of another set's pictures, renumbered from 0.
+class SubsetDataset : public Dataset {
+ public:
+  SubsetDataset(std::shared_ptr<const Dataset> base, std::vector<int64_t> indices)
+      : base_(std::move(base)), indices_(std::move(indices)) {}
+
+  int64_t size() const override { return static_cast<int64_t>(indices_.size()); }
+  const std::vector<std::string>& class_names() const override { return base_->class_names(); }
+  int64_t label(int64_t i) const override { return base_->label(indices_[i]); }
+  std::string name(int64_t i) const override { return base_->name(indices_[i]); }
+  Image picture(int64_t i) const override { return base_->picture(indices_[i]); }
+
+ private:
+  std::shared_ptr<const Dataset> base_;
+  std::vector<int64_t> indices_;
+};
+
+}  // namespace tessera

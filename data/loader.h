@@ -1,0 +1,117 @@
+// Batches for training: shuffled, augmented, normalised, prepared ahead by worker threads.
+// Rule: the bytes of batch k of an epoch are a function of (seed, epoch, k) alone, for any number of
+// workers and wherever reading started. A broken file is replaced by a picture that depends on
+// (seed, epoch, position) alone.
+#pragma once
+
+#include <array>
+#include <condition_variable>
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <set>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "data/dataset.h"
+#include "engine/tensor.h"
+
+namespace tessera {
+
+inline constexpr std::array<float, 3> kImageNetMean = {0.485f, 0.456f, 0.406f};
+inline constexpr std::array<float, 3> kImageNetStd = {0.229f, 0.224f, 0.225f};
+inline constexpr std::array<float, 3> kCifarMean = {0.4914f, 0.4822f, 0.4465f};
+inline constexpr std::array<float, 3> kCifarStd = {0.247f, 0.2435f, 0.2616f};
+
+enum class Augment {
+  kNone,       // shorter side to size, middle cut out
+  kCropFlip,   // random resized crop (bicubic), mirrored in half of the draws
+  kShiftFlip,  // as kNone, mirrored in half, moved by up to 2 pixels; zeros (after normalising) move in
+};
+Augment augment_from_name(std::string_view name);  // "none", "crop-flip", "shift-flip"
+const char* name_of(Augment augment);
+
+struct DataOptions {
+  std::string spec = "builtin:";  // for open_data (open.h)
+  double holdout = 0.0;
+  int height = 32;
+  int width = 32;
+  int channels = 3;  // 1 or 3
+  Augment augment = Augment::kNone;
+  std::array<double, 2> crop_scale = {0.2, 1.0};  // area of a random crop, as a share
+  std::vector<float> mean = {kImageNetMean.begin(), kImageNetMean.end()};  // one a channel
+  std::vector<float> std = {kImageNetStd.begin(), kImageNetStd.end()};
+  uint64_t seed = 0;
+  int64_t batch_size = 64;
+  bool drop_last = true;
+  int workers = 2;  // threads beside the caller; 0: everything in the caller's thread
+};
+
+struct Batch {
+  Tensor images;                 // (B, C, H, W) f32, normalised
+  std::vector<int64_t> labels;   // (B)
+  std::vector<int64_t> indices;  // (B) into the data set: the pictures really read
+  int64_t epoch = 0;
+  int64_t k = 0;  // number within the epoch
+};
+
+struct BrokenFile {
+  std::string name;
+  std::string reason;  // the decoder's line; it holds the name
+};
+
+class Loader {
+ public:
+  // UsageError: options that make no sense, a batch larger than the set (with drop_last).
+  Loader(std::shared_ptr<const Dataset> dataset, DataOptions options);
+  ~Loader();
+  Loader(const Loader&) = delete;
+  Loader& operator=(const Loader&) = delete;
+
+  const Dataset& dataset() const { return *dataset_; }
+  const DataOptions& options() const { return options_; }
+  int64_t batches_per_epoch() const { return batches_per_epoch_; }
+
+  // The next batch is batch k of this epoch; 0 <= k < batches_per_epoch(). Reading starts at (0, 0).
+  void seek(int64_t epoch, int64_t k);
+  // Batch after batch, on into the next epoch without end. Error when more than 1 % of the files
+  // tried are broken (from 100 tried on) or when none of a batch can be decoded: one line that
+  // names three. From one thread at a time.
+  Batch next();
+
+  // All that were found broken in the batches handed out so far, sorted by name.
+  std::vector<BrokenFile> broken_files() const;
+
+ private:
+  struct Slot;
+
+  std::shared_ptr<Slot> make_slot(int64_t epoch, int64_t k);
+  void fill_ahead();
+  bool work_on(std::unique_lock<std::mutex>& lock, bool front_only);
+  void run_worker();
+  void fill(Slot& slot, int64_t position) const;
+  void account(const Slot& slot);
+  [[noreturn]] void refuse(const std::string& why) const;
+  std::shared_ptr<const std::vector<int64_t>> order_of(int64_t epoch);
+
+  std::shared_ptr<const Dataset> dataset_;
+  DataOptions options_;
+  int64_t batches_per_epoch_ = 0;
+
+  // Used by the thread that calls next() and seek().
+  int64_t next_epoch_ = 0, next_k_ = 0;  // of the slot to be queued next
+  std::map<int64_t, std::shared_ptr<const std::vector<int64_t>>> orders_;  // of the live epochs
+  std::set<int64_t> tried_;
+  std::map<int64_t, std::string> broken_;  // index -> reason
+
+  std::mutex mutex_;  // guards what follows, and the counters in slots
+  std::condition_variable work_, done_;
+  std::deque<std::shared_ptr<Slot>> slots_;  // in the order they are handed out
+  bool stop_ = false;
+  std::vector<std::thread> threads_;
+};
+
+}  // namespace tessera
