@@ -1,0 +1,61 @@
+// Random masking: one stable argsort a picture, the rest is bookkeeping with indices.
+#include "models/masks.h"
+
+#include <algorithm>
+#include <numeric>
+#include <vector>
+
+#include "engine/raw.h"
+
+namespace tessera {
+
+Tensor Masking::mask() const {
+  const int64_t first_removed = kept();
+  std::vector<float> mask;
+  for (const int64_t place : ids_restore.to_vector<int64_t>()) {
+    mask.push_back(place < first_removed ? 0.0f : 1.0f);
+  }
+  return Tensor::from(mask, ids_restore.shape(), ids_restore.device());
+}
+
+int64_t kept_patches(int64_t patches, double mask_ratio) {
+  return static_cast<int64_t>(static_cast<double>(patches) * (1 - mask_ratio));
+}
+
+Tensor mask_noise(int64_t batch, int64_t patches, uint64_t seed, uint32_t iteration) {
+  return raw::uniform({batch, patches}, RandomKey{seed, iteration, kSiteMask});
+}
+
+Masking random_masking(const Tensor& noise, int64_t kept) {
+  TESSERA_CHECK(noise.ndim() == 2, "[random_masking] noise {} should be (pictures, patches)",
+                describe(noise));
+  const int64_t batch = noise.size(0), patches = noise.size(1), removed = patches - kept;
+  TESSERA_CHECK(kept > 0 && removed > 0,
+                "[random_masking] of {} patches {} cannot stay: at least one must be visible and "
+                "one removed",
+                patches, kept);
+  const std::vector<float> values = noise.to_vector<float>();
+  std::vector<int64_t> keep, gone, gone_tokens, restore(values.size()), rows;
+  std::vector<int64_t> order(static_cast<size_t>(patches));
+  for (int64_t b = 0; b < batch; ++b) {
+    const float* row = values.data() + b * patches;
+    std::iota(order.begin(), order.end(), 0);
+    std::stable_sort(order.begin(), order.end(),
+                     [row](int64_t i, int64_t j) { return row[i] < row[j]; });
+    keep.insert(keep.end(), order.begin(), order.begin() + kept);
+    gone.insert(gone.end(), order.begin() + kept, order.end());
+    int64_t* place = restore.data() + b * patches;
+    for (int64_t i = 0; i < patches; ++i) place[order[i]] = i;
+    rows.push_back(0);  // the class token
+    for (int64_t i = 0; i < patches; ++i) rows.push_back(1 + std::min(place[i], kept));
+  }
+  for (const int64_t patch : gone) gone_tokens.push_back(patch + 1);
+  const Device device = noise.device();
+  return {.ids_keep = Tensor::from(keep, {batch, kept}, device),
+          .ids_removed = Tensor::from(gone, {batch, removed}, device),
+          .removed_tokens = Tensor::from(gone_tokens, {batch, removed}, device),
+          .ids_restore = Tensor::from(restore, {batch, patches}, device),
+          .decoder_rows = Tensor::from(rows, {batch, 1 + patches}, device)};
+}
+
+}  // namespace tessera

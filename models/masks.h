@@ -1,0 +1,36 @@
+// Which patches a masked model sees, as index lists.
+// Rule: made on the host from noise that a key names, so that a seed gives the same masks on every
+// device and after a resume; the model only gathers by these lists and never reads them back.
+#pragma once
+
+#include <cstdint>
+
+#include "engine/tensor.h"
+
+namespace tessera {
+
+// B pictures of L patches, K of them visible; every tensor i64. A "token" counts from the class
+// token: patch i is token i + 1.
+struct Masking {
+  Tensor ids_keep;        // (B, K) visible patches in shuffled, not sorted, order
+  Tensor ids_removed;     // (B, L - K) the others
+  Tensor removed_tokens;  // (B, L - K) the same as tokens
+  Tensor ids_restore;     // (B, L) place of each patch in the shuffled order; >= K: removed
+  Tensor decoder_rows;    // (B, 1 + L) each token's row in [class, K visible, one mask token]
+
+  int64_t kept() const { return ids_keep.size(1); }
+  int64_t patches() const { return ids_restore.size(1); }
+  Tensor mask() const;  // (B, L) f32: 0 visible, 1 removed
+};
+
+// int(L (1 - ratio)) in double arithmetic, as the reference counts.
+int64_t kept_patches(int64_t patches, double mask_ratio);
+
+// Uniform noise (B, L) f32 for one step's random masks.
+Tensor mask_noise(int64_t batch, int64_t patches, uint64_t seed, uint32_t iteration);
+
+// The reference's random masking: of each row of noise (B, L) f32 the `kept` smallest stay; equal
+// values stay in order. Error unless 0 < kept < L.
+Masking random_masking(const Tensor& noise, int64_t kept);
+
+}  // namespace tessera
