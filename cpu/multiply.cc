@@ -31,7 +31,7 @@ bool order_is_fixed() {
 
 template <class T>
 bool readable(Matrix<T> a, int64_t rows, int64_t cols) {
-  return (a.col == 1 && a.row >= cols) || (a.row == 1 && a.col >= rows);
+  return a.col == 1 ? a.row >= cols : a.row == 1 && a.col >= rows;
 }
 
 // Into row-major order without gaps.
@@ -81,10 +81,9 @@ void multiply(int64_t m, int64_t n, int64_t k, Matrix<float> a, Matrix<float> b,
   const int64_t pieces = (k + kDepth - 1) / kDepth;
   for (int64_t piece = 0; piece < pieces; ++piece) {
     const int64_t begin = piece * k / pieces, end = (piece + 1) * k / pieces;
-    const dnnl_status_t status =
-        dnnl_sgemm(a_transposed, b_transposed, m, n, end - begin, 1.0f, a.data + begin * a.col, lda,
-                   b.data + begin * b.row, ldb, accumulate || piece > 0 ? 1.0f : 0.0f, c,
-                   std::max(ldc, n));
+    const dnnl_status_t status = dnnl_sgemm(
+        a_transposed, b_transposed, m, n, end - begin, 1.0f, a.data + begin * a.col, lda,
+        b.data + begin * b.row, ldb, accumulate || piece > 0 ? 1.0f : 0.0f, c, std::max(ldc, n));
     TESSERA_CHECK(status == dnnl_success, "[gemm] oneDNN failed with status {} on {} x {} x {}",
                   static_cast<int>(status), m, n, k);
   }

@@ -1,0 +1,87 @@
+// AdamW over flat arenas, one pass.
+// Rule: PyTorch's order of operations for one tensor, element by element; an element outside every
+// segment is padding and is not touched.
+#include <algorithm>
+#include <cmath>
+
+#include "cpu/kernels.h"
+#include "cpu/lanes.h"
+#include "cpu/pool.h"
+
+namespace tessera::cpu {
+namespace {
+
+struct Factors {
+  float decay, step_size;            // of the segment
+  float beta1, rest1, beta2, rest2;  // rest = 1 - beta
+  float root_correction, eps, grad_scale;
+};
+
+struct State {
+  Lane<float> p, m, v;
+};
+
+State advance(State s, Lane<float> g, const Factors& f) {
+  g = g * Lane<float>(f.grad_scale);
+  s.p = s.p * Lane<float>(f.decay);
+  s.m = s.m * Lane<float>(f.beta1) + g * Lane<float>(f.rest1);
+  s.v = s.v * Lane<float>(f.beta2) + Lane<float>(f.rest2) * g * g;
+  const Lane<float> denominator = sqrt(s.v) / Lane<float>(f.root_correction) + Lane<float>(f.eps);
+  s.p = s.p - Lane<float>(f.step_size) * s.m / denominator;
+  return s;
+}
+
+void update(const AdamWArgs& args, const Factors& factors, int64_t begin, int64_t end) {
+  constexpr int64_t kWidth = kLane<float>;
+  float* p = args.param.as<float>();
+  const float* g = args.grad.as<float>();
+  float* m = args.exp_avg.as<float>();
+  float* v = args.exp_avg_sq.as<float>();
+  int64_t i = begin;
+  for (; i + kWidth <= end; i += kWidth) {
+    const State s =
+        advance({Lane<float>::load(p + i), Lane<float>::load(m + i), Lane<float>::load(v + i)},
+                Lane<float>::load(g + i), factors);
+    s.p.store(p + i);
+    s.m.store(m + i);
+    s.v.store(v + i);
+  }
+  if (i == end) return;
+  const int64_t rest = end - i;
+  const State s = advance({Lane<float>::load_part(p + i, rest), Lane<float>::load_part(m + i, rest),
+                           Lane<float>::load_part(v + i, rest)},
+                          Lane<float>::load_part(g + i, rest), factors);
+  s.p.store_part(p + i, rest);
+  s.m.store_part(m + i, rest);
+  s.v.store_part(v + i, rest);
+}
+
+}  // namespace
+
+void adamw(const AdamWArgs& args) {
+  constexpr int64_t kChunk = 65536;  // 1 MiB over the four arenas
+  const std::vector<AdamWSegment>& segments = *args.segments;
+  const double correction1 = 1 - std::pow(args.beta1, args.step);
+  const double correction2 = 1 - std::pow(args.beta2, args.step);
+  Factors common{};
+  common.beta1 = static_cast<float>(args.beta1);
+  common.rest1 = static_cast<float>(1 - args.beta1);
+  common.beta2 = static_cast<float>(args.beta2);
+  common.rest2 = static_cast<float>(1 - args.beta2);
+  common.root_correction = static_cast<float>(std::sqrt(correction2));
+  common.eps = static_cast<float>(args.eps);
+  common.grad_scale = static_cast<float>(args.grad_scale);
+  parallel_ranges(args.param.numel(), kChunk, [&](int64_t begin, int64_t end) {
+    auto segment = std::partition_point(segments.begin(), segments.end(),
+                                        [&](const AdamWSegment& s) { return s.end <= begin; });
+    for (; segment != segments.end() && segment->begin < end; ++segment) {
+      const double lr = args.lr * segment->lr_scale;
+      Factors factors = common;
+      factors.decay = static_cast<float>(1 - lr * segment->weight_decay);
+      factors.step_size = static_cast<float>(lr / correction1);
+      update(args, factors, std::max(begin, segment->begin), std::min(end, segment->end));
+    }
+  });
+}
+
+}  // namespace tessera::cpu
