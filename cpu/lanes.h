@@ -57,6 +57,9 @@ struct Lane {
   friend auto operator!=(Lane a, Lane b) { return Mask(a.v != b.v); }
   friend Lane select(const Mask& m, Lane a, Lane b) { return Array(m.select(a.v, b.v)); }
 
+  // The larger; where one is NaN, either: for a kernel that finds NaN elsewhere.
+  friend Lane max(Lane a, Lane b) { return Array(a.v.max(b.v)); }
+
   friend Lane abs(Lane a) { return Array(a.v.abs()); }
   friend Lane exp(Lane a) { return Array(a.v.exp()); }
   friend Lane log(Lane a) { return Array(a.v.log()); }

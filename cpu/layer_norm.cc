@@ -1,0 +1,140 @@
+// Layer norm of the rows of a contiguous (rows, n): y = (x - mean) rstd w + b, and its backward.
+// Rule: the variance is the mean square of x - mean, in a second pass; dw and db are summed over
+// fixed chunks of rows, the chunks in order.
+#include <cmath>
+
+#include "cpu/kernels.h"
+#include "cpu/rows.h"
+
+namespace tessera::cpu {
+namespace {
+
+constexpr int64_t kChunkRows = 64;  // rows of one partial sum of dw and db
+
+// A vector as C, or n times `value` where there is none; the caller's scratch `slot`.
+template <class C>
+const C* read_vector(const View& v, int64_t n, C value, int slot) {
+  C* buffer = thread_scratch<C>(slot, n);
+  if (v.data == nullptr) {
+    std::fill_n(buffer, n, value);
+  } else {
+    gather_elements(v.data, v.dtype, v.stride[0], n, buffer);
+  }
+  return buffer;
+}
+
+template <class C>
+C mean_square_distance(const C* x, C mean, int64_t n) {
+  Lane<C> sum(0.0);
+  const Lane<C> center(mean);
+  for_each_lane<C>(n, [&](int64_t i, int64_t count) {
+    const Lane<C> d = load_lane(x + i, count, mean) - center;
+    sum = sum + d * d;
+  });
+  return horizontal_sum(sum) / static_cast<C>(n);
+}
+
+// dx = rstd (g - mean(g) - xhat mean(g xhat)) with g = dy w; adds dy xhat to dw and dy to db.
+template <class C>
+void backward_row(const C* x, const C* dy, const C* w, C mean, C rstd, int64_t n, C* dx, C* dw,
+                  C* db) {
+  const Lane<C> center(mean), scale(rstd);
+  Lane<C> sum_g(0.0), sum_gx(0.0);
+  for_each_lane<C>(n, [&](int64_t i, int64_t count) {
+    const Lane<C> d = load_lane(dy + i, count);
+    const Lane<C> xhat = (load_lane(x + i, count) - center) * scale;
+    const Lane<C> g = d * load_lane(w + i, count), dx_hat = d * xhat;
+    sum_g = sum_g + g;
+    sum_gx = sum_gx + g * xhat;
+    if (dw != nullptr) {
+      store_lane(load_lane(dw + i, count) + dx_hat, dw + i, count);
+      store_lane(load_lane(db + i, count) + d, db + i, count);
+    }
+  });
+  const Lane<C> mean_g(horizontal_sum(sum_g) / static_cast<C>(n));
+  const Lane<C> mean_gx(horizontal_sum(sum_gx) / static_cast<C>(n));
+  for_each_lane<C>(n, [&](int64_t i, int64_t count) {
+    const Lane<C> xhat = (load_lane(x + i, count) - center) * scale;
+    const Lane<C> g = load_lane(dy + i, count) * load_lane(w + i, count);
+    store_lane(scale * (g - mean_g - xhat * mean_gx), dx + i, count);
+  });
+}
+
+// The partial sums (chunks, 2, n), chunk after chunk, into dw and db.
+template <class C>
+void sum_chunks(const C* partial, int64_t chunks, int64_t n, const View& dw, const View& db) {
+  constexpr int64_t kColumns = 256;
+  parallel_ranges(n, kColumns, [&](int64_t begin, int64_t end) {
+    for (int which = 0; which < 2; ++which) {
+      const View& out = which == 0 ? dw : db;
+      if (out.data == nullptr) continue;
+      C sum[kColumns] = {};
+      for (int64_t chunk = 0; chunk < chunks; ++chunk) {
+        const C* part = partial + (chunk * 2 + which) * n + begin;
+        for (int64_t j = 0; j < end - begin; ++j) sum[j] += part[j];
+      }
+      scatter_elements(sum, end - begin,
+                       out.as<char>() + begin * static_cast<int64_t>(size_of(out.dtype)), out.dtype,
+                       1);
+    }
+  });
+}
+
+}  // namespace
+
+void layer_norm(const View& x, const View& w, const View& b, double eps, const View& y,
+                const View& mean, const View& rstd) {
+  const int64_t rows = x.shape[0], n = x.shape[1];
+  if (rows * n == 0) return;
+  visit_floating(x.dtype, [&](auto tag) {
+    using C = decltype(tag);
+    const C* scale = read_vector<C>(w, n, C(1), 4);
+    const C* shift = read_vector<C>(b, n, C(0), 5);
+    parallel_rows(rows, n, [&](int64_t row) {
+      const C* in = read_row<C>(x, row, n, 0);
+      C* out = start_row<C>(y, row, n, 2);
+      const C center = row_sum(in, n) / static_cast<C>(n);
+      const C variance = mean_square_distance(in, center, n);
+      const C inverse = C(1) / std::sqrt(variance + static_cast<C>(eps));
+      const Lane<C> center_lane(center), inverse_lane(inverse);
+      for_each_lane<C>(n, [&](int64_t i, int64_t count) {
+        const Lane<C> xhat = (load_lane(in + i, count) - center_lane) * inverse_lane;
+        store_lane(xhat * load_lane(scale + i, count) + load_lane(shift + i, count), out + i,
+                   count);
+      });
+      finish_row(out, y, row, n);
+      write_element(mean, row, center);
+      write_element(rstd, row, inverse);
+    });
+  });
+}
+
+void layer_norm_backward(const View& x, const View& w, const View& mean, const View& rstd,
+                         const View& dy, const View& dx, const View& dw, const View& db) {
+  const int64_t rows = x.shape[0], n = x.shape[1];
+  if (n == 0) return;
+  visit_floating(x.dtype, [&](auto tag) {
+    using C = decltype(tag);
+    const int64_t chunks = (rows + kChunkRows - 1) / kChunkRows;
+    const bool sums = dw.data != nullptr || db.data != nullptr;
+    const C* scale = read_vector<C>(w, n, C(1), 4);
+    C* partial = sums ? thread_scratch<C>(5, chunks * 2 * n) : nullptr;  // (chunks, 2, n)
+    parallel_ranges(rows, kChunkRows, [&](int64_t begin, int64_t end) {
+      C* sum = nullptr;
+      if (sums) {
+        sum = partial + begin / kChunkRows * 2 * n;
+        std::fill_n(sum, 2 * n, C(0));
+      }
+      for (int64_t row = begin; row < end; ++row) {
+        C* out = start_row<C>(dx, row, n, 2);
+        backward_row(read_row<C>(x, row, n, 0), read_row<C>(dy, row, n, 1), scale,
+                     read_element<C>(mean, row), read_element<C>(rstd, row), n, out, sum,
+                     sums ? sum + n : nullptr);
+        finish_row(out, dx, row, n);
+      }
+    });
+    if (sums) sum_chunks(partial, chunks, n, dw, db);
+  });
+}
+
+}  // namespace tessera::cpu

@@ -1,0 +1,135 @@
+// What the row kernels share: a row as the compute type, lane by lane, in tasks of a few rows.
+// Rule: a task's rows depend on the shape alone; the end of a row is a padded lane.
+#pragma once
+
+#include <algorithm>
+#include <limits>
+
+#include "cpu/lanes.h"
+#include "cpu/pool.h"
+#include "engine/view.h"
+
+namespace tessera::cpu {
+
+// body(row) for every row of length n, about 16384 elements a task.
+template <class Body>
+void parallel_rows(int64_t rows, int64_t n, Body&& body) {
+  parallel_ranges(rows, 16384 / std::max<int64_t>(n, 1), [&](int64_t begin, int64_t end) {
+    for (int64_t row = begin; row < end; ++row) body(row);
+  });
+}
+
+// Row `row` of a contiguous (rows, n), by the thread's scratch `slot` where it is not C already.
+template <class C>
+const C* read_row(const View& x, int64_t row, int64_t n, int slot) {
+  const char* from = x.as<const char>() + row * n * static_cast<int64_t>(size_of(x.dtype));
+  return load_row(from, x.dtype, n,
+                  x.dtype == DTypeOf<C>::value ? nullptr : thread_scratch<C>(slot, n));
+}
+
+// Where a row is to be written: its own memory, or scratch that `finish_row` converts.
+template <class C>
+C* start_row(const View& y, int64_t row, int64_t n, int slot) {
+  return y.dtype == DTypeOf<C>::value ? y.as<C>() + row * n : thread_scratch<C>(slot, n);
+}
+template <class C>
+void finish_row(const C* from, const View& y, int64_t row, int64_t n) {
+  if (y.dtype == DTypeOf<C>::value) return;
+  scatter_elements(from, n, y.as<char>() + row * n * static_cast<int64_t>(size_of(y.dtype)),
+                   y.dtype, 1);
+}
+
+// Element i of a vector of any dtype and stride.
+template <class C>
+C read_element(const View& x, int64_t i) {
+  C value;
+  gather_elements(x.as<const char>() + i * x.stride[0] * static_cast<int64_t>(size_of(x.dtype)),
+                  x.dtype, 1, 1, &value);
+  return value;
+}
+template <class C>
+void write_element(const View& y, int64_t i, C value) {
+  scatter_elements(&value, 1,
+                   y.as<char>() + i * y.stride[0] * static_cast<int64_t>(size_of(y.dtype)), y.dtype,
+                   1);
+}
+
+// body(i, count): lanes of count elements at i, the last may be shorter.
+template <class C, class Body>
+void for_each_lane(int64_t n, Body&& body) {
+  int64_t i = 0;
+  for (; i + kLane<C> <= n; i += kLane<C>) body(i, int64_t{kLane<C>});
+  if (i < n) body(i, n - i);
+}
+template <class C>
+Lane<C> load_lane(const C* p, int64_t count, C fill = C(0)) {
+  return count == kLane<C> ? Lane<C>::load(p) : Lane<C>::load_part(p, count, fill);
+}
+template <class C>
+void store_lane(Lane<C> lane, C* p, int64_t count) {
+  if (count == kLane<C>) {
+    lane.store(p);
+  } else {
+    lane.store_part(p, count);
+  }
+}
+
+// The largest element; NaN among them may or may not come out.
+template <class C>
+C row_max(const C* x, int64_t n) {
+  constexpr C kLowest = -std::numeric_limits<C>::infinity();
+  Lane<C> best(kLowest);
+  for_each_lane<C>(
+      n, [&](int64_t i, int64_t count) { best = max(best, load_lane(x + i, count, kLowest)); });
+  return horizontal_max(best);
+}
+
+// y = exp(x - shift), y may be x; returns the sum.
+template <class C>
+C row_exp(const C* x, C shift, int64_t n, C* y) {
+  constexpr C kLowest = -std::numeric_limits<C>::infinity();
+  Lane<C> sum(0.0);
+  const Lane<C> by(shift);
+  for_each_lane<C>(n, [&](int64_t i, int64_t count) {
+    // Padding is exp(-inf) = 0, unless shift is infinite or NaN, where the sum is NaN anyway.
+    const Lane<C> e = exp(load_lane(x + i, count, kLowest) - by);
+    store_lane(e, y + i, count);
+    sum = sum + e;
+  });
+  return horizontal_sum(sum);
+}
+template <class C>
+C row_exp_sum(const C* x, C shift, int64_t n) {
+  constexpr C kLowest = -std::numeric_limits<C>::infinity();
+  Lane<C> sum(0.0);
+  const Lane<C> by(shift);
+  for_each_lane<C>(
+      n, [&](int64_t i, int64_t count) { sum = sum + exp(load_lane(x + i, count, kLowest) - by); });
+  return horizontal_sum(sum);
+}
+
+// The natural logarithm through the lane code, like everything else.
+template <class C>
+C lane_log(C x) {
+  C parts[kLane<C>];
+  log(Lane<C>(static_cast<double>(x))).store(parts);
+  return parts[0];
+}
+
+// sum x, sum x y
+template <class C>
+C row_sum(const C* x, int64_t n) {
+  Lane<C> sum(0.0);
+  for_each_lane<C>(n, [&](int64_t i, int64_t count) { sum = sum + load_lane(x + i, count); });
+  return horizontal_sum(sum);
+}
+template <class C>
+C row_dot(const C* x, const C* y, int64_t n) {
+  Lane<C> sum(0.0);
+  for_each_lane<C>(n, [&](int64_t i, int64_t count) {
+    sum = sum + load_lane(x + i, count) * load_lane(y + i, count);
+  });
+  return horizontal_sum(sum);
+}
+
+}  // namespace tessera::cpu
