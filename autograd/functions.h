@@ -67,8 +67,8 @@ Tensor sum(const Tensor& x, const Dims& dims = {}, bool keepdim = false);
 Tensor mean(const Tensor& x, const Dims& dims = {}, bool keepdim = false);
 Tensor var(const Tensor& x, const Dims& dims = {}, bool keepdim = false, bool unbiased = true);
 Tensor amax(const Tensor& x, const Dims& dims = {}, bool keepdim = false);  // ties share dy
-Tensor argmax(const Tensor& x, int64_t dim, bool keepdim = false);  // i64, first of equals
-Tensor argsort(const Tensor& x, int64_t dim);                       // i64, ascending, stable
+Tensor argmax(const Tensor& x, int64_t dim, bool keepdim = false);          // i64, first of equals
+Tensor argsort(const Tensor& x, int64_t dim);  // i64, ascending, stable
 Tensor cumsum(const Tensor& x, int64_t dim);
 
 // ---- Products ----
@@ -92,7 +92,8 @@ enum class Interpolation { kNearest, kBilinear, kBicubic };
 Tensor interpolate(const Tensor& x, int64_t height, int64_t width, Interpolation mode,
                    bool align_corners = false, bool antialias = false);
 Tensor adaptive_avg_pool2d(const Tensor& x, int64_t height, int64_t width);
-Tensor avg_pool2d(const Tensor& x, int64_t kernel, int64_t stride, int64_t padding = 0);  // pad counts
+Tensor avg_pool2d(const Tensor& x, int64_t kernel, int64_t stride,
+                  int64_t padding = 0);  // pad counts
 Tensor max_pool2d(const Tensor& x, int64_t kernel, int64_t stride);
 
 // ---- Normalisation ----

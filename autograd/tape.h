@@ -74,13 +74,17 @@ class Node {
   virtual std::vector<Tensor> backward(std::vector<Tensor> douts) = 0;
   virtual void release() = 0;  // drops saved tensors
 
-  // A sink for input i when it is a leaf, and then the write counts as that leaf's arrival.
-  bool take_sink(int input, GradSink* sink);
+  // Whether input i wants a gradient.
+  bool wants(int input) const { return edges[static_cast<size_t>(input)].node != nullptr; }
+  // A sink for input i when it is a leaf with a slot; the write then counts as its arrival.
+  bool take_sink(int input, GradSink* sink) const;
 
-  const char* name;
-  uint64_t sequence;  // creation order, a topological order
-  int num_outputs;
-  std::vector<Edge> edges;  // one for each tensor input
+  const char* const name;
+  const uint64_t sequence;  // creation order, a topological order
+  const int num_outputs;
+  std::vector<Edge> edges;    // one for each tensor input
+  std::vector<Tensor> douts;  // gradients that have arrived during a backward pass
+  bool released = false;      // a pass has been through and took the graph apart
 };
 
 // The node and output that produced t, the accumulator of a leaf, or an empty edge.

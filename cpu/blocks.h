@@ -11,14 +11,15 @@
 
 namespace tessera::cpu {
 
-inline constexpr int64_t kBlock = 512;         // elements: four f64 blocks stay in 16 KiB of L1
+inline constexpr int64_t kBlock = 512;           // elements: four f64 blocks stay in 16 KiB of L1
 inline constexpr int64_t kTaskElements = 16384;  // about 5-20 us of work a task
 
 // operands[0 .. kIn) are read, operands[kIn .. kIn + kOut) are written.
 // inner(in, out, n, context): in[i] and out[i] point at n elements of C.
 template <class C, int kIn, int kOut>
 void for_each_block(const std::array<View, kIn + kOut>& operands,
-                    void (*inner)(const C* const* in, C* const* out, int64_t n, const void* context),
+                    void (*inner)(const C* const* in, C* const* out, int64_t n,
+                                  const void* context),
                     const void* context) {
   constexpr int kAll = kIn + kOut;
   // The outputs decide the order of the loops: writes should be contiguous.
@@ -32,7 +33,7 @@ void for_each_block(const std::array<View, kIn + kOut>& operands,
   const int64_t pieces = (inner_size + piece - 1) / piece;
   const int64_t rows_per_task = std::max<int64_t>(1, kTaskElements / inner_size);
   const int64_t rows = nest.rows();
-  auto run_row = [&](int64_t row, int64_t begin, int64_t end, C (*buffer)[kBlock]) {
+  auto run_row = [&](int64_t row, int64_t begin, int64_t end, C(*buffer)[kBlock]) {
     const auto offset = nest.row_offsets(row);
     for (int64_t at = begin; at < end; at += kBlock) {
       const int64_t n = std::min(kBlock, end - at);
@@ -63,8 +64,7 @@ void for_each_block(const std::array<View, kIn + kOut>& operands,
       inner(in, out, n, context);
       for (int k = 0; k < kOut; ++k) {
         if (out[k] == buffer[k]) {
-          scatter_elements(buffer[k], n, where[k], ordered[k].dtype,
-                           nest.stride[k][nest.ndim - 1]);
+          scatter_elements(buffer[k], n, where[k], ordered[k].dtype, nest.stride[k][nest.ndim - 1]);
         }
       }
     }

@@ -5,11 +5,10 @@
 #pragma once
 
 #include <Eigen/Core>
-#include <unsupported/Eigen/SpecialFunctions>
-
 #include <cmath>
 #include <cstdint>
 #include <cstring>
+#include <unsupported/Eigen/SpecialFunctions>
 
 #include "engine/dtype.h"
 
@@ -76,10 +75,22 @@ template <class T>
 struct ComputeOf {
   using type = int64_t;
 };
-template <> struct ComputeOf<float> { using type = float; };
-template <> struct ComputeOf<Half> { using type = float; };
-template <> struct ComputeOf<BFloat16> { using type = float; };
-template <> struct ComputeOf<double> { using type = double; };
+template <>
+struct ComputeOf<float> {
+  using type = float;
+};
+template <>
+struct ComputeOf<Half> {
+  using type = float;
+};
+template <>
+struct ComputeOf<BFloat16> {
+  using type = float;
+};
+template <>
+struct ComputeOf<double> {
+  using type = double;
+};
 
 // Calls visit(C{}) with the compute type of dtype.
 template <class Visitor>
@@ -87,9 +98,12 @@ decltype(auto) visit_compute(DType dtype, Visitor&& visit) {
   switch (dtype) {
     case DType::kF32:
     case DType::kF16:
-    case DType::kBF16: return visit(float{});
-    case DType::kF64: return visit(double{});
-    default: return visit(int64_t{});
+    case DType::kBF16:
+      return visit(float{});
+    case DType::kF64:
+      return visit(double{});
+    default:
+      return visit(int64_t{});
   }
 }
 // The same for kernels that exist for floating dtypes only.

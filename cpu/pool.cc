@@ -169,7 +169,7 @@ int cgroup_quota() {
 
 struct Scratch {
   struct Free {
-    void operator()(void* p) const { ::operator delete(p, std::align_val_t{64}); }
+    void operator()(void* p) const { ::operator delete (p, std::align_val_t{64}); }
   };
   std::unique_ptr<void, Free> data;
   int64_t bytes = 0;
@@ -204,7 +204,7 @@ void* thread_scratch(int slot, int64_t bytes) {
   if (s.bytes < bytes) {
     s.data.reset();
     s.bytes = (bytes + 4095) / 4096 * 4096;
-    s.data.reset(::operator new(static_cast<size_t>(s.bytes), std::align_val_t{64}));
+    s.data.reset(::operator new (static_cast<size_t>(s.bytes), std::align_val_t{64}));
   }
   return s.data.get();
 }

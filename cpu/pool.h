@@ -27,9 +27,8 @@ void parallel_tasks(int64_t tasks, Body&& body) {
 template <class Body>
 void parallel_ranges(int64_t n, int64_t grain, Body&& body) {
   grain = std::max<int64_t>(grain, 1);
-  parallel_tasks((n + grain - 1) / grain, [&](int64_t task) {
-    body(task * grain, std::min(n, (task + 1) * grain));
-  });
+  parallel_tasks((n + grain - 1) / grain,
+                 [&](int64_t task) { body(task * grain, std::min(n, (task + 1) * grain)); });
 }
 
 // The least of affinity mask, cgroup quota and physical cores.

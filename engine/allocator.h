@@ -13,9 +13,9 @@
 namespace tessera {
 
 struct AllocatorStats {
-  size_t live_bytes = 0;    // handed out now
-  size_t peak_bytes = 0;    // highest live_bytes since reset_peak
-  size_t cached_bytes = 0;  // freed, kept for reuse
+  size_t live_bytes = 0;            // handed out now
+  size_t peak_bytes = 0;            // highest live_bytes since reset_peak
+  size_t cached_bytes = 0;          // freed, kept for reuse
   uint64_t system_allocations = 0;  // calls that reached the system, ever
 };
 

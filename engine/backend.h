@@ -39,10 +39,10 @@ struct AttentionArgs {
 };
 
 struct AttentionBackwardArgs {
-  AttentionArgs forward;   // as it was called
-  View dout;               // (B, H, N, d), last stride 1
-  View dq, dk, dv;         // like q, k, v
-  View dbias;              // (H, N, M) contiguous, summed over B; data == nullptr: not wanted
+  AttentionArgs forward;  // as it was called
+  View dout;              // (B, H, N, d), last stride 1
+  View dq, dk, dv;        // like q, k, v
+  View dbias;             // (H, N, M) contiguous, summed over B; data == nullptr: not wanted
 };
 
 // x (N, C, H, W), w (O, C / groups, kh, kw), y (N, O, oh, ow), all contiguous.
@@ -122,17 +122,16 @@ class Backend {
   virtual void layer_norm(const View& x, const View& w, const View& b, double eps, const View& y,
                           const View& mean, const View& rstd) = 0;
   // dw and db (n,); data == nullptr: not wanted.
-  virtual void layer_norm_backward(const View& x, const View& w, const View& mean,
-                                   const View& rstd, const View& dy, const View& dx,
-                                   const View& dw, const View& db) = 0;
+  virtual void layer_norm_backward(const View& x, const View& w, const View& mean, const View& rstd,
+                                   const View& dy, const View& dx, const View& dw,
+                                   const View& db) = 0;
   // losses and lse (rows,); labels i64 (rows,). A row whose label is `ignore_index` loses 0.
   virtual void cross_entropy(const View& logits, const View& labels, double label_smoothing,
                              int64_t ignore_index, const View& losses, const View& lse) = 0;
   // dlosses (rows,).
   virtual void cross_entropy_backward(const View& logits, const View& labels,
-                                      double label_smoothing, int64_t ignore_index,
-                                      const View& lse, const View& dlosses,
-                                      const View& dlogits) = 0;
+                                      double label_smoothing, int64_t ignore_index, const View& lse,
+                                      const View& dlosses, const View& dlogits) = 0;
 
   // Indexing along the middle of x (outer, n, inner); index i64 (outer, k, inner), any strides.
   virtual void gather(const View& x, const View& index, const View& y) = 0;  // y (outer, k, inner)

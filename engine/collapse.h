@@ -13,8 +13,8 @@ namespace tessera {
 
 template <int N>
 struct LoopNest {
-  int ndim = 1;                                        // at least 1
-  std::array<int64_t, kMaxDims> shape{};               // the last is the innermost
+  int ndim = 1;                                           // at least 1
+  std::array<int64_t, kMaxDims> shape{};                  // the last is the innermost
   std::array<std::array<int64_t, kMaxDims>, N> stride{};  // elements
   int64_t numel = 1;
 

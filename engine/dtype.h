@@ -33,34 +33,66 @@ struct BFloat16 {
   explicit operator float() const { return std::bit_cast<float>(uint32_t{bits} << 16); }
 };
 
-size_t size_of(DType dtype);           // bytes of one element
-const char* name_of(DType dtype);      // "f32", "bf16", "bool", ...
-bool is_floating(DType dtype);         // f32, f64, f16, bf16
+size_t size_of(DType dtype);                          // bytes of one element
+const char* name_of(DType dtype);                     // "f32", "bf16", "bool", ...
+bool is_floating(DType dtype);                        // f32, f64, f16, bf16
 bool parse_dtype(std::string_view name, DType* out);  // false when there is no such name
 
 template <class T>
 struct DTypeOf;
-template <> struct DTypeOf<float> { static constexpr DType value = DType::kF32; };
-template <> struct DTypeOf<double> { static constexpr DType value = DType::kF64; };
-template <> struct DTypeOf<Half> { static constexpr DType value = DType::kF16; };
-template <> struct DTypeOf<BFloat16> { static constexpr DType value = DType::kBF16; };
-template <> struct DTypeOf<int32_t> { static constexpr DType value = DType::kI32; };
-template <> struct DTypeOf<int64_t> { static constexpr DType value = DType::kI64; };
-template <> struct DTypeOf<uint8_t> { static constexpr DType value = DType::kU8; };
-template <> struct DTypeOf<bool> { static constexpr DType value = DType::kBool; };
+template <>
+struct DTypeOf<float> {
+  static constexpr DType value = DType::kF32;
+};
+template <>
+struct DTypeOf<double> {
+  static constexpr DType value = DType::kF64;
+};
+template <>
+struct DTypeOf<Half> {
+  static constexpr DType value = DType::kF16;
+};
+template <>
+struct DTypeOf<BFloat16> {
+  static constexpr DType value = DType::kBF16;
+};
+template <>
+struct DTypeOf<int32_t> {
+  static constexpr DType value = DType::kI32;
+};
+template <>
+struct DTypeOf<int64_t> {
+  static constexpr DType value = DType::kI64;
+};
+template <>
+struct DTypeOf<uint8_t> {
+  static constexpr DType value = DType::kU8;
+};
+template <>
+struct DTypeOf<bool> {
+  static constexpr DType value = DType::kBool;
+};
 
 // Calls visit(T{}) with the C++ type behind dtype.
 template <class Visitor>
 decltype(auto) visit_dtype(DType dtype, Visitor&& visit) {
   switch (dtype) {
-    case DType::kF32: return visit(float{});
-    case DType::kF64: return visit(double{});
-    case DType::kF16: return visit(Half{});
-    case DType::kBF16: return visit(BFloat16{});
-    case DType::kI32: return visit(int32_t{});
-    case DType::kI64: return visit(int64_t{});
-    case DType::kU8: return visit(uint8_t{});
-    case DType::kBool: break;
+    case DType::kF32:
+      return visit(float{});
+    case DType::kF64:
+      return visit(double{});
+    case DType::kF16:
+      return visit(Half{});
+    case DType::kBF16:
+      return visit(BFloat16{});
+    case DType::kI32:
+      return visit(int32_t{});
+    case DType::kI64:
+      return visit(int64_t{});
+    case DType::kU8:
+      return visit(uint8_t{});
+    case DType::kBool:
+      break;
   }
   return visit(bool{});
 }
@@ -70,11 +102,16 @@ template <class To, class From>
 inline To convert(From x) {
   constexpr bool from_half = std::is_same_v<From, Half> || std::is_same_v<From, BFloat16>;
   constexpr bool to_half = std::is_same_v<To, Half> || std::is_same_v<To, BFloat16>;
-  if constexpr (std::is_same_v<To, From>) return x;
-  else if constexpr (from_half) return convert<To>(static_cast<float>(x));
-  else if constexpr (to_half) return To(static_cast<float>(x));
-  else if constexpr (std::is_same_v<To, bool>) return x != From(0);
-  else return static_cast<To>(x);
+  if constexpr (std::is_same_v<To, From>)
+    return x;
+  else if constexpr (from_half)
+    return convert<To>(static_cast<float>(x));
+  else if constexpr (to_half)
+    return To(static_cast<float>(x));
+  else if constexpr (std::is_same_v<To, bool>)
+    return x != From(0);
+  else
+    return static_cast<To>(x);
 }
 
 }  // namespace tessera

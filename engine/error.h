@@ -24,13 +24,15 @@ class UsageError : public Error {
 }  // namespace tessera
 
 // TESSERA_CHECK(n > 0, "[slice] step must be positive, got {}", step)
-#define TESSERA_CHECK(condition, ...)                                          \
-  do {                                                                         \
-    if (!(condition)) [[unlikely]] throw ::tessera::Error(::fmt::format(__VA_ARGS__)); \
+#define TESSERA_CHECK(condition, ...)                     \
+  do {                                                    \
+    if (!(condition)) [[unlikely]]                        \
+      throw ::tessera::Error(::fmt::format(__VA_ARGS__)); \
   } while (false)
 
 // The same for what a user typed or gave.
-#define TESSERA_CHECK_USAGE(condition, ...)                                         \
-  do {                                                                              \
-    if (!(condition)) [[unlikely]] throw ::tessera::UsageError(::fmt::format(__VA_ARGS__)); \
+#define TESSERA_CHECK_USAGE(condition, ...)                    \
+  do {                                                         \
+    if (!(condition)) [[unlikely]]                             \
+      throw ::tessera::UsageError(::fmt::format(__VA_ARGS__)); \
   } while (false)

@@ -25,7 +25,9 @@ constexpr PhiloxBlock philox4x32(PhiloxBlock counter, uint64_t key) {
 }
 
 // 24 random bits as a float in [0, 1); the same bits on every device.
-constexpr float uniform_from_bits(uint32_t bits) { return static_cast<float>(bits >> 8) * 0x1p-24f; }
+constexpr float uniform_from_bits(uint32_t bits) {
+  return static_cast<float>(bits >> 8) * 0x1p-24f;
+}
 
 // What a counter is made of besides the element: which use of randomness (site) in which step.
 // An element's block is philox4x32({element/4 low, element/4 high, iteration, site}, seed).

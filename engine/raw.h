@@ -53,8 +53,8 @@ Tensor windows2d(const Tensor& x, int64_t kh, int64_t kw, int64_t stride, int64_
 // Reductions. An empty `dims` means all dimensions.
 Tensor sum(const Tensor& x, const Dims& dims, bool keepdim);
 Tensor amax(const Tensor& x, const Dims& dims, bool keepdim);
-Tensor sum_squares(const Tensor& x);  // 0-d
-Tensor sum_to(const Tensor& x, const Shape& shape);  // undoes broadcasting
+Tensor sum_squares(const Tensor& x);                        // 0-d
+Tensor sum_to(const Tensor& x, const Shape& shape);         // undoes broadcasting
 Tensor argmax(const Tensor& x, int64_t dim, bool keepdim);  // i64
 Tensor cumsum(const Tensor& x, int64_t dim);
 Tensor argsort(const Tensor& x, int64_t dim);  // i64, ascending, stable

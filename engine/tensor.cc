@@ -43,10 +43,11 @@ Tensor Tensor::window(std::shared_ptr<Storage> storage, int64_t offset, const Sh
     expected *= shape[i];
   }
   if (impl.numel == 0) impl.contiguous = true;
-  TESSERA_CHECK(impl.numel == 0 || (lowest >= 0 && static_cast<size_t>(highest + 1) * size_of(dtype) <=
-                                                       storage->bytes()),
-                "a window of shape {} strides {} at offset {} leaves its storage of {} bytes", shape,
-                strides, offset, storage->bytes());
+  TESSERA_CHECK(
+      impl.numel == 0 ||
+          (lowest >= 0 && static_cast<size_t>(highest + 1) * size_of(dtype) <= storage->bytes()),
+      "a window of shape {} strides {} at offset {} leaves its storage of {} bytes", shape, strides,
+      offset, storage->bytes());
   impl.storage = std::move(storage);
   impl.offset = offset;
   impl.shape = shape;
@@ -61,7 +62,8 @@ Tensor Tensor::with_layout(int64_t offset, const Shape& shape, const Strides& st
 
 View Tensor::view() const {
   View v;
-  v.data = static_cast<char*>(storage()->data()) + offset() * static_cast<int64_t>(size_of(dtype()));
+  v.data =
+      static_cast<char*>(storage()->data()) + offset() * static_cast<int64_t>(size_of(dtype()));
   v.dtype = dtype();
   v.ndim = ndim();
   for (int i = 0; i < v.ndim; ++i) {
@@ -101,8 +103,7 @@ void Tensor::copy_to_host(void* out, DType dtype) const {
 }
 
 double Tensor::item() const {
-  TESSERA_CHECK(defined() && numel() == 1, "item() needs one element, this is {}",
-                describe(*this));
+  TESSERA_CHECK(defined() && numel() == 1, "item() needs one element, this is {}", describe(*this));
   return visit_dtype(dtype(), [&](auto t) {
     using T = decltype(t);
     T value;

@@ -1,0 +1,132 @@
+// The elementwise ops of the table as differentiable functions, where, and casts.
+#include "autograd/apply.h"
+#include "autograd/functions.h"
+#include "engine/raw.h"
+
+namespace tessera {
+namespace {
+
+// One struct serves every row of the unary table; the name comes with the functor.
+template <UnaryOp kOp, const char* kFunction>
+struct UnaryNode {
+  static constexpr const char* kName = kFunction;
+  ScalarArgs args;
+  Saved saved;
+
+  Tensor forward(Wants wants, const Tensor& x) {
+    Tensor y = raw::unary(kOp, x, args);
+    // Where nothing is read, any tensor of the shape will do and none is kept.
+    if (wants.any() && saves_of(kOp) == Saves::kInput) saved = Saved(x);
+    if (wants.any() && saves_of(kOp) == Saves::kOutput) saved = Saved(y);
+    return y;
+  }
+  std::vector<Tensor> backward(Node&, const Tensor& dy) {
+    const bool reads = saves_of(kOp) != Saves::kNothing;
+    return {raw::unary_backward(kOp, reads ? saved.get(kName) : dy, dy, args)};
+  }
+};
+
+template <BinaryOp kOp, Saves kSaves, const char* kFunction>
+struct BinaryNode {
+  static constexpr const char* kName = kFunction;
+  Saved a, b;
+  Shape shape_a, shape_b;
+
+  Tensor forward(Wants wants, const Tensor& x, const Tensor& y) {
+    shape_a = x.defined() ? x.shape() : Shape{};
+    shape_b = y.defined() ? y.shape() : Shape{};
+    Tensor out = raw::binary(kOp, x, y);
+    if (wants.any() && kSaves == Saves::kInput) {
+      a = Saved(x);
+      b = Saved(y);
+    }
+    return out;
+  }
+  std::vector<Tensor> backward(Node& node, const Tensor& dy) {
+    if constexpr (kOp == BinaryOp::kAdd) {  // the gradient passes through, uncopied
+      return {node.wants(0) ? raw::sum_to(dy, shape_a) : Tensor(),
+              node.wants(1) ? raw::sum_to(dy, shape_b) : Tensor()};
+    }
+    const bool reads = kSaves == Saves::kInput;
+    raw::Pair d = raw::binary_backward(kOp, reads ? a.get(kName) : dy, reads ? b.get(kName) : dy,
+                                       dy, node.wants(0), node.wants(1));
+    return {node.wants(0) ? raw::sum_to(d.first, shape_a) : Tensor(),
+            node.wants(1) ? raw::sum_to(d.second, shape_b) : Tensor()};
+  }
+};
+
+struct WhereOp {
+  static constexpr const char* kName = "where";
+  Saved condition;
+  Shape shape_a, shape_b;
+
+  Tensor forward(Wants wants, const Tensor& c, const Tensor& a, const Tensor& b) {
+    Tensor y = raw::where(c, a, b);
+    shape_a = a.shape();
+    shape_b = b.shape();
+    if (wants.any()) condition = Saved(c);
+    return y;
+  }
+  std::vector<Tensor> backward(Node& node, const Tensor& dy) {
+    const Tensor zero = Tensor::zeros({}, dy.dtype(), dy.device());
+    const Tensor& c = condition.get(kName);
+    return {Tensor(), node.wants(1) ? raw::sum_to(raw::where(c, dy, zero), shape_a) : Tensor(),
+            node.wants(2) ? raw::sum_to(raw::where(c, zero, dy), shape_b) : Tensor()};
+  }
+};
+
+struct ToOp {
+  static constexpr const char* kName = "to";
+  DType dtype = DType::kF32, before = DType::kF32;
+
+  Tensor forward(Wants, const Tensor& x) {
+    before = x.dtype();
+    return raw::to(x, dtype);
+  }
+  std::vector<Tensor> backward(Node&, const Tensor& dy) { return {raw::to(dy, before)}; }
+};
+
+#define TESSERA_FUNCTION_NAME(Name, name, ...) constexpr char kNameOf##Name[] = #name;
+TESSERA_UNARY_OPS(TESSERA_FUNCTION_NAME)
+TESSERA_UNARY_OPS_1(TESSERA_FUNCTION_NAME)
+TESSERA_UNARY_OPS_2(TESSERA_FUNCTION_NAME)
+TESSERA_BINARY_OPS(TESSERA_FUNCTION_NAME)
+
+}  // namespace
+
+#define TESSERA_DEFINE_UNARY(Name, name, saves)                          \
+  Tensor name(const Tensor& x) {                                         \
+    return apply(UnaryNode<UnaryOp::k##Name, kNameOf##Name>{{}, {}}, x); \
+  }
+#define TESSERA_DEFINE_UNARY_1(Name, name, saves)                            \
+  Tensor name(const Tensor& x, double a) {                                   \
+    return apply(UnaryNode<UnaryOp::k##Name, kNameOf##Name>{{a, 0}, {}}, x); \
+  }
+#define TESSERA_DEFINE_UNARY_2(Name, name, saves)                            \
+  Tensor name(const Tensor& x, double a, double b) {                         \
+    return apply(UnaryNode<UnaryOp::k##Name, kNameOf##Name>{{a, b}, {}}, x); \
+  }
+#define TESSERA_DEFINE_BINARY(Name, name, saves)                                      \
+  Tensor name(const Tensor& a, const Tensor& b) {                                     \
+    return apply(BinaryNode<BinaryOp::k##Name, Saves::saves, kNameOf##Name>{}, a, b); \
+  }
+#define TESSERA_DEFINE_COMPARE(Name, name) \
+  Tensor name(const Tensor& a, const Tensor& b) { return raw::compare(CompareOp::k##Name, a, b); }
+
+TESSERA_UNARY_OPS(TESSERA_DEFINE_UNARY)
+TESSERA_UNARY_OPS_1(TESSERA_DEFINE_UNARY_1)
+TESSERA_UNARY_OPS_2(TESSERA_DEFINE_UNARY_2)
+TESSERA_BINARY_OPS(TESSERA_DEFINE_BINARY)
+TESSERA_COMPARE_OPS(TESSERA_DEFINE_COMPARE)
+
+Tensor where(const Tensor& condition, const Tensor& a, const Tensor& b) {
+  return apply(WhereOp{}, condition, a, b);
+}
+
+Tensor to(const Tensor& x, DType dtype) {
+  if (x.defined() && x.dtype() == dtype) return x;
+  if (!is_floating(dtype)) return raw::to(x, dtype);  // no gradient through whole numbers
+  return apply(ToOp{dtype, DType::kF32}, x);
+}
+
+}  // namespace tessera

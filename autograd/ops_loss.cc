@@ -1,0 +1,116 @@
+// Losses: 0-d, the mean over the rows that count.
+#include "autograd/apply.h"
+#include "autograd/functions.h"
+#include "engine/backend.h"
+#include "engine/raw.h"
+
+namespace tessera {
+namespace {
+
+// Rows of logits (R, C), labels (R,): one kernel forward, one backward, no stored softmax.
+struct CrossEntropyOp {
+  static constexpr const char* kName = "cross_entropy";
+  double label_smoothing = 0;
+  int64_t ignore_index = -100;
+  Saved logits, labels, lse;
+
+  Tensor forward(Wants wants, const Tensor& x, const Tensor& y) {
+    const Tensor in = raw::contiguous(x);
+    const Tensor losses = Tensor::empty(
+        {in.size(0)}, in.dtype() == DType::kF64 ? DType::kF64 : DType::kF32, in.device());
+    const Tensor row_lse = Tensor::empty(losses.shape(), losses.dtype(), losses.device());
+    if (in.numel() > 0) {
+      in.backend().cross_entropy(in.view(), y.view(), label_smoothing, ignore_index, losses.view(),
+                                 row_lse.view());
+    }
+    if (wants.any()) {
+      logits = Saved(in);
+      labels = Saved(y);
+      lse = Saved(row_lse);
+    }
+    return losses;
+  }
+  std::vector<Tensor> backward(Node&, const Tensor& dlosses) {
+    const Tensor& in = logits.get(kName);
+    Tensor dx = Tensor::empty(in.shape(), in.dtype(), in.device());
+    if (in.numel() > 0) {
+      in.backend().cross_entropy_backward(in.view(), labels.get(kName).view(), label_smoothing,
+                                          ignore_index, lse.get(kName).view(),
+                                          raw::contiguous(dlosses).view(), dx.view());
+    }
+    return {dx, Tensor()};
+  }
+};
+
+void check_pair(const char* op, const Tensor& x, const Tensor& target) {
+  TESSERA_CHECK(x.defined() && target.defined() && x.shape() == target.shape() &&
+                    x.dtype() == target.dtype() && is_floating(x.dtype()) && x.numel() > 0,
+                "[{}] x {} and target {} do not fit", op, describe(x), describe(target));
+}
+
+}  // namespace
+
+Tensor cross_entropy(const Tensor& logits, const Tensor& labels, double label_smoothing,
+                     int64_t ignore_index) {
+  TESSERA_CHECK(logits.defined() && labels.defined() && logits.ndim() >= 2 &&
+                    is_floating(logits.dtype()) && labels.dtype() == DType::kI64,
+                "[cross_entropy] logits {}, labels {}", describe(logits), describe(labels));
+  Shape rows_shape = logits.shape();
+  rows_shape.erase(1);
+  TESSERA_CHECK(labels.shape() == rows_shape, "[cross_entropy] labels {} do not fit logits {}",
+                describe(labels), describe(logits));
+  TESSERA_CHECK(label_smoothing >= 0 && label_smoothing <= 1,
+                "[cross_entropy] label smoothing {} is outside 0..1", label_smoothing);
+  const int64_t classes = logits.size(1);
+  const Tensor flat_labels = raw::contiguous(raw::reshape(labels, {-1}));
+  // Every label is a class or the ignored one; ignored rows do not count in the mean.
+  int64_t counted = 0;
+  for (int64_t label : flat_labels.to_vector<int64_t>()) {
+    if (label == ignore_index) continue;
+    TESSERA_CHECK(label >= 0 && label < classes, "[cross_entropy] label {} of {} classes: {}",
+                  label, classes, describe(logits));
+    ++counted;
+  }
+  Tensor rows = logits;
+  if (logits.ndim() > 2) {
+    Dims order{0};
+    for (int i = 2; i < logits.ndim(); ++i) order.push_back(i);
+    order.push_back(1);
+    rows = reshape(permute(logits, order), {-1, classes});
+  }
+  CrossEntropyOp op;
+  op.label_smoothing = label_smoothing;
+  op.ignore_index = ignore_index;
+  const Tensor losses = apply(std::move(op), rows, flat_labels);
+  // No row that counts: 0 / 0 = NaN, as torch has it.
+  return mul_scalar(sum(losses), 1.0 / static_cast<double>(counted));
+}
+
+Tensor soft_cross_entropy(const Tensor& logits, const Tensor& target) {
+  check_pair("soft_cross_entropy", logits, target);
+  return mul_scalar(
+      sum(log_softmax(logits, -1) * target),
+      -1.0 * static_cast<double>(logits.shape().back()) / static_cast<double>(logits.numel()));
+}
+
+Tensor mse_loss(const Tensor& x, const Tensor& target) {
+  check_pair("mse_loss", x, target);
+  return mean(square(x - target));
+}
+
+// Huber's loss divided by beta: quadratic below beta, linear above.
+Tensor smooth_l1_loss(const Tensor& x, const Tensor& target, double beta) {
+  check_pair("smooth_l1_loss", x, target);
+  TESSERA_CHECK(beta > 0, "[smooth_l1_loss] beta must be positive, got {}", beta);
+  const Tensor distance = abs(x - target);
+  const Tensor limit = Tensor::full({}, beta, x.dtype(), x.device());
+  return mean(where(raw::compare(CompareOp::kLess, distance, limit),
+                    mul_scalar(square(distance), 0.5 / beta), add_scalar(distance, -0.5 * beta)));
+}
+
+Tensor kl_div_log_target_batchmean(const Tensor& x, const Tensor& target) {
+  check_pair("kl_div_log_target_batchmean", x, target);
+  return mul_scalar(sum(exp(target) * (target - x)), 1.0 / static_cast<double>(x.size(0)));
+}
+
+}  // namespace tessera

@@ -1,0 +1,152 @@
+// Interpolation and average pooling: y = Wh x Ww^T with a small weight matrix for each direction.
+// The gradient is that of the products. Max pooling picks with argmax and gathers.
+#include <cmath>
+
+#include "autograd/apply.h"
+#include "autograd/functions.h"
+#include "engine/raw.h"
+
+namespace tessera {
+namespace {
+
+// Keys' cubic kernel.
+double cubic(double x, double a) {
+  x = std::abs(x);
+  if (x < 1) return ((a + 2) * x - (a + 3)) * x * x + 1;
+  if (x < 2) return (((x - 5) * x + 8) * x - 4) * a;
+  return 0;
+}
+double triangle(double x) { return std::max(0.0, 1.0 - std::abs(x)); }
+
+Tensor matrix(const std::vector<double>& values, int64_t out, int64_t in, const Tensor& like) {
+  return raw::to(raw::to(Tensor::from(values, {out, in}), like.dtype()), like.device());
+}
+
+// Row o of the result holds the weights of the inputs that output o is made of (out, in).
+// Conventions: torch.nn.functional.interpolate.
+std::vector<double> interpolation_weights(int64_t in, int64_t out, Interpolation mode,
+                                          bool align_corners, bool antialias) {
+  std::vector<double> w(static_cast<size_t>(out * in), 0.0);
+  const double ratio =
+      align_corners ? (out > 1 ? static_cast<double>(in - 1) / static_cast<double>(out - 1) : 0.0)
+                    : static_cast<double>(in) / static_cast<double>(out);
+  const auto at = [&](int64_t o, int64_t i) -> double& {
+    return w[static_cast<size_t>(o * in + std::clamp<int64_t>(i, 0, in - 1))];
+  };
+  for (int64_t o = 0; o < out; ++o) {
+    if (mode == Interpolation::kNearest) {
+      at(o, static_cast<int64_t>(std::floor(static_cast<double>(o) * ratio))) = 1;
+      continue;
+    }
+    if (antialias) {  // the kernel is stretched over the inputs that the output covers
+      const double stretch = std::max(ratio, 1.0);
+      const double centre = ratio * (static_cast<double>(o) + 0.5);
+      const double support = (mode == Interpolation::kBicubic ? 2.0 : 1.0) * stretch;
+      const int64_t first = std::max<int64_t>(0, static_cast<int64_t>(centre - support + 0.5));
+      const int64_t last = std::min(in, static_cast<int64_t>(centre + support + 0.5));
+      double total = 0;
+      for (int64_t i = first; i < last; ++i) {
+        const double x = (static_cast<double>(i) - centre + 0.5) / stretch;
+        at(o, i) = mode == Interpolation::kBicubic ? cubic(x, -0.5) : triangle(x);
+        total += at(o, i);
+      }
+      for (int64_t i = first; i < last; ++i) at(o, i) /= total;
+      continue;
+    }
+    double source = align_corners ? static_cast<double>(o) * ratio
+                                  : (static_cast<double>(o) + 0.5) * ratio - 0.5;
+    if (mode == Interpolation::kBilinear) source = std::max(source, 0.0);
+    const int64_t base = static_cast<int64_t>(std::floor(source));
+    const double t = source - static_cast<double>(base);
+    if (mode == Interpolation::kBilinear) {
+      at(o, base) += 1 - t;
+      at(o, base + 1) += t;
+    } else {
+      for (int64_t k = -1; k <= 2; ++k) at(o, base + k) += cubic(t - static_cast<double>(k), -0.75);
+    }
+  }
+  return w;
+}
+
+// torch's adaptive pooling: output o averages [floor(o in / out), ceil((o + 1) in / out)).
+std::vector<double> adaptive_weights(int64_t in, int64_t out) {
+  std::vector<double> w(static_cast<size_t>(out * in), 0.0);
+  for (int64_t o = 0; o < out; ++o) {
+    const int64_t first = o * in / out, last = ((o + 1) * in + out - 1) / out;
+    for (int64_t i = first; i < last; ++i) {
+      w[static_cast<size_t>(o * in + i)] = 1.0 / static_cast<double>(last - first);
+    }
+  }
+  return w;
+}
+
+std::vector<double> window_weights(int64_t in, int64_t out, int64_t kernel, int64_t stride,
+                                   int64_t padding) {
+  std::vector<double> w(static_cast<size_t>(out * in), 0.0);
+  for (int64_t o = 0; o < out; ++o) {
+    for (int64_t i = std::max<int64_t>(0, o * stride - padding);
+         i < std::min(in, o * stride - padding + kernel); ++i) {
+      w[static_cast<size_t>(o * in + i)] = 1.0 / static_cast<double>(kernel);
+    }
+  }
+  return w;
+}
+
+Tensor resample(const Tensor& x, const std::vector<double>& rows, int64_t height,
+                const std::vector<double>& columns, int64_t width) {
+  const Tensor wh = matrix(rows, height, x.size(2), x);
+  const Tensor ww = matrix(columns, width, x.size(3), x);
+  return matmul(wh, matmul(x, transpose(ww, 0, 1)));
+}
+
+void check_picture(const char* op, const Tensor& x, bool fits) {
+  TESSERA_CHECK(x.defined() && x.ndim() == 4 && is_floating(x.dtype()) && x.size(2) > 0 &&
+                    x.size(3) > 0 && fits,
+                "[{}] needs x (N, C, H, W) floating and positive sizes: x {}", op, describe(x));
+}
+
+}  // namespace
+
+Tensor interpolate(const Tensor& x, int64_t height, int64_t width, Interpolation mode,
+                   bool align_corners, bool antialias) {
+  check_picture("interpolate", x, height > 0 && width > 0);
+  return resample(x, interpolation_weights(x.size(2), height, mode, align_corners, antialias),
+                  height, interpolation_weights(x.size(3), width, mode, align_corners, antialias),
+                  width);
+}
+
+Tensor adaptive_avg_pool2d(const Tensor& x, int64_t height, int64_t width) {
+  check_picture("adaptive_avg_pool2d", x, height > 0 && width > 0);
+  return resample(x, adaptive_weights(x.size(2), height), height,
+                  adaptive_weights(x.size(3), width), width);
+}
+
+Tensor avg_pool2d(const Tensor& x, int64_t kernel, int64_t stride, int64_t padding) {
+  check_picture("avg_pool2d", x, kernel > 0 && stride > 0 && padding >= 0 && 2 * padding <= kernel);
+  const int64_t oh = (x.size(2) + 2 * padding - kernel) / stride + 1;
+  const int64_t ow = (x.size(3) + 2 * padding - kernel) / stride + 1;
+  check_picture("avg_pool2d", x,
+                x.size(2) + 2 * padding >= kernel && x.size(3) + 2 * padding >= kernel);
+  return resample(x, window_weights(x.size(2), oh, kernel, stride, padding), oh,
+                  window_weights(x.size(3), ow, kernel, stride, padding), ow);
+}
+
+Tensor max_pool2d(const Tensor& x, int64_t kernel, int64_t stride) {
+  check_picture("max_pool2d", x, kernel > 0 && stride > 0);
+  const Tensor windows = raw::windows2d(x, kernel, kernel, stride, 1);  // (N, C, k, k, oh, ow)
+  const int64_t n = x.size(0), c = x.size(1), oh = windows.size(4), ow = windows.size(5);
+  const Tensor flat =
+      raw::reshape(raw::permute(windows, {0, 1, 4, 5, 2, 3}), {n, c, oh * ow, kernel * kernel});
+  const Tensor best = raw::argmax(flat, -1, false);  // (N, C, oh ow): k row + column
+  // The winner's place in the whole picture.
+  std::vector<int64_t> place = raw::to(best, Device::kCpu).to_vector<int64_t>();
+  for (size_t i = 0; i < place.size(); ++i) {
+    const int64_t o = static_cast<int64_t>(i) % (oh * ow);
+    const int64_t row = o / ow * stride + place[i] / kernel;
+    place[i] = row * x.size(3) + o % ow * stride + place[i] % kernel;
+  }
+  const Tensor index = Tensor::from(place, {n, c, oh * ow}, x.device());
+  return reshape(gather(reshape(x, {n, c, x.size(2) * x.size(3)}), 2, index), {n, c, oh, ow});
+}
+
+}  // namespace tessera

@@ -1,0 +1,139 @@
+// The CPU's entry in the registry: the waist's virtual functions, each one call into kernels.h.
+#include <cstring>
+#include <fstream>
+#include <new>
+
+#include "cpu/kernels.h"
+#include "cpu/pool.h"
+
+namespace tessera {
+namespace {
+
+class CpuBackend final : public Backend {
+ public:
+  CachingAllocator& allocator() override { return allocator_; }
+  void copy_from_host(void* device, const void* host, size_t bytes) override {
+    std::memcpy(device, host, bytes);
+  }
+  void copy_to_host(void* host, const void* device, size_t bytes) override {
+    std::memcpy(host, device, bytes);
+  }
+  void synchronize() override {}
+  std::string describe() const override {
+    std::ifstream cpuinfo("/proc/cpuinfo");
+    for (std::string line; std::getline(cpuinfo, line);) {
+      if (line.starts_with("model name")) return line.substr(line.find(':') + 2);
+    }
+    return "unknown processor";
+  }
+
+  void copy(const View& src, const View& dst) override { cpu::copy(src, dst); }
+  void fill(const View& dst, double value) override { cpu::fill(dst, value); }
+  void unary(UnaryOp op, ScalarArgs args, const View& x, const View& y) override {
+    cpu::unary(op, args, x, y);
+  }
+  void unary_backward(UnaryOp op, ScalarArgs args, const View& saved, const View& dy,
+                      const View& dx) override {
+    cpu::unary_backward(op, args, saved, dy, dx);
+  }
+  void binary(BinaryOp op, const View& a, const View& b, const View& y) override {
+    cpu::binary(op, a, b, y);
+  }
+  void binary_backward(BinaryOp op, const View& a, const View& b, const View& dy, const View& da,
+                       const View& db) override {
+    cpu::binary_backward(op, a, b, dy, da, db);
+  }
+  void compare(CompareOp op, const View& a, const View& b, const View& y) override {
+    cpu::compare(op, a, b, y);
+  }
+  void where(const View& condition, const View& a, const View& b, const View& y) override {
+    cpu::where(condition, a, b, y);
+  }
+
+  void reduce(ReduceOp op, const View& x, const View& y) override { cpu::reduce(op, x, y); }
+  void argmax(const View& x, const View& y) override { cpu::argmax(x, y); }
+  void cumsum(const View& x, const View& y) override { cpu::cumsum(x, y); }
+  void argsort(const View& x, const View& y) override { cpu::argsort(x, y); }
+
+  void gemm(const GemmArgs& args) override { cpu::gemm(args); }
+  void attention(const AttentionArgs& args) override { cpu::attention(args); }
+  void attention_backward(const AttentionBackwardArgs& args) override {
+    cpu::attention_backward(args);
+  }
+  void conv2d(const ConvArgs& args) override { cpu::conv2d(args); }
+  void conv2d_dx(const ConvArgs& args) override { cpu::conv2d_dx(args); }
+  void conv2d_dw(const ConvArgs& args) override { cpu::conv2d_dw(args); }
+
+  void softmax(const View& x, const View& y) override { cpu::softmax(x, y); }
+  void softmax_backward(const View& y, const View& dy, const View& dx) override {
+    cpu::softmax_backward(y, dy, dx);
+  }
+  void log_softmax(const View& x, const View& y) override { cpu::log_softmax(x, y); }
+  void log_softmax_backward(const View& y, const View& dy, const View& dx) override {
+    cpu::log_softmax_backward(y, dy, dx);
+  }
+  void layer_norm(const View& x, const View& w, const View& b, double eps, const View& y,
+                  const View& mean, const View& rstd) override {
+    cpu::layer_norm(x, w, b, eps, y, mean, rstd);
+  }
+  void layer_norm_backward(const View& x, const View& w, const View& mean, const View& rstd,
+                           const View& dy, const View& dx, const View& dw,
+                           const View& db) override {
+    cpu::layer_norm_backward(x, w, mean, rstd, dy, dx, dw, db);
+  }
+  void cross_entropy(const View& logits, const View& labels, double label_smoothing,
+                     int64_t ignore_index, const View& losses, const View& lse) override {
+    cpu::cross_entropy(logits, labels, label_smoothing, ignore_index, losses, lse);
+  }
+  void cross_entropy_backward(const View& logits, const View& labels, double label_smoothing,
+                              int64_t ignore_index, const View& lse, const View& dlosses,
+                              const View& dlogits) override {
+    cpu::cross_entropy_backward(logits, labels, label_smoothing, ignore_index, lse, dlosses,
+                                dlogits);
+  }
+
+  void gather(const View& x, const View& index, const View& y) override {
+    cpu::gather(x, index, y);
+  }
+  void scatter_add(const View& s, const View& index, const View& x) override {
+    cpu::scatter_add(s, index, x);
+  }
+  bool index_in_range(const View& index, int64_t n) override {
+    return cpu::index_in_range(index, n);
+  }
+
+  void uniform(RandomKey key, const View& y) override { cpu::uniform(key, y); }
+  void normal(RandomKey key, const View& y) override { cpu::normal(key, y); }
+  void dropout(RandomKey key, double p, int64_t group, const View& x, const View& y) override {
+    cpu::dropout(key, p, group, x, y);
+  }
+
+  void adamw(const AdamWArgs& args) override { cpu::adamw(args); }
+  int64_t first_nonfinite(const View& x) override { return cpu::first_nonfinite(x); }
+  std::vector<GemmImplementation> gemm_implementations() override {
+    return cpu::gemm_implementations();
+  }
+
+ private:
+  static void* system_allocate(size_t bytes) {
+    return ::operator new (bytes, std::align_val_t{64}, std::nothrow);
+  }
+  static void system_free(void* block, size_t) { ::operator delete (block, std::align_val_t{64}); }
+
+  CachingAllocator allocator_{system_allocate, system_free};
+};
+
+// Never destroyed: tensors in static storage may outlive any order of destructors.
+Backend* cpu_backend() {
+  static CpuBackend* backend = new CpuBackend;
+  return backend;
+}
+
+const bool registered = [] {
+  set_num_threads(cpu::default_num_threads());
+  register_backend(Device::kCpu, cpu_backend);
+  return true;
+}();
+
+}  // namespace
+}  // namespace tessera
