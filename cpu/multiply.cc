@@ -89,7 +89,8 @@ void multiply(int64_t m, int64_t n, int64_t k, Matrix<float> a, Matrix<float> b,
   }
 }
 
-// f64 is there to check gradients, not for speed: always packed.
+// f64 is there to check gradients, not for speed: always packed. Below m + n + k = 20 Eigen takes a
+// kernel whose order depends on where c is aligned: those few sums are done here.
 void multiply(int64_t m, int64_t n, int64_t k, Matrix<double> a, Matrix<double> b, bool accumulate,
               double* c, int64_t ldc) {
   if (m == 0 || n == 0) return;
@@ -98,6 +99,14 @@ void multiply(int64_t m, int64_t n, int64_t k, Matrix<double> a, Matrix<double> 
   using RowMajor = Eigen::Matrix<double, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
   const double* left = pack(a, m, k, thread_scratch<double>(6, m * k)).data;
   const double* right = pack(b, k, n, thread_scratch<double>(7, k * n)).data;
+  if (m + n + k < 20) {
+    for (int64_t i = 0; i < m; ++i) {
+      for (int64_t j = 0; j < n; ++j) {
+        for (int64_t p = 0; p < k; ++p) c[i * ldc + j] += left[i * k + p] * right[p * n + j];
+      }
+    }
+    return;
+  }
   Eigen::Map<RowMajor, 0, Eigen::OuterStride<>>(c, m, n, Eigen::OuterStride<>(ldc)).noalias() +=
       Eigen::Map<const RowMajor>(left, m, k) * Eigen::Map<const RowMajor>(right, k, n);
 }
