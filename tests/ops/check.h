@@ -1,0 +1,35 @@
+// The modes every case of the op table goes through. Each returns what is wrong, one line a fault.
+// Rule: the bounds stand here, once; a bound is a property of the number format, never of an op.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "tests/ops/layout.h"
+#include "tests/ops/table.h"
+
+namespace tessera::ops_test {
+
+using Faults = std::vector<std::string>;
+
+// Results against the reference, in f64 (1e-12), f32 (2e-5), f16 and bf16 (the roundings to the
+// storage type), on every layout; inputs and their margins stay as they were.
+Faults check_values(const Case& c, Device device);
+
+// Analytic gradients in f64, one output element at a time, against central differences of the
+// reference (step 1e-6, bound 1e-6), on every layout; then f32, f16 and bf16 against f64.
+Faults check_gradients(const Case& c, Device device);
+
+// f32 results and gradients have the same bits on every layout and with 1, 2 and 3 threads.
+Faults check_bits(const Case& c);
+
+// f32 results and gradients against f64, for cases without a reference.
+Faults check_against_f64(const Case& c);
+
+// Every buffer that a kernel writes stays inside its bounds and is written in full.
+Faults check_guards(const Case& c);
+
+// Every refusal throws an Error that names the op in brackets and holds its needles.
+Faults check_refusals(const Row& row);
+
+}  // namespace tessera::ops_test

@@ -1,0 +1,267 @@
+// The guarded blocks, and the waist's functions one by one.
+#include "tests/ops/guard_backend.h"
+
+#include <algorithm>
+#include <cstring>
+#include <vector>
+
+#include "engine/backend.h"
+
+namespace tessera::ops_test {
+namespace {
+
+constexpr uint8_t kMarginByte = 0xC7;
+constexpr uint8_t kFreshByte = 0xFF;  // a NaN in every floating dtype
+constexpr int64_t kMargin = 192;      // bytes; one element more keeps the data off any alignment
+
+std::string& report() {
+  static std::string text;
+  return text;
+}
+
+void fault(const char* kernel, const std::string& what) {
+  if (report().empty()) report() = std::string(kernel) + ": " + what;
+}
+
+Backend& real() { return backend(Device::kCpu); }
+
+// An output of one kernel call, for the length of the call.
+class Guarded {
+ public:
+  // `reads`: the kernel accumulates into what is there.
+  Guarded(const char* kernel, const View& out, bool reads = false)
+      : kernel_(kernel), out_(out), moved_(out), size_(static_cast<int64_t>(size_of(out.dtype))) {
+    if (out.data == nullptr || out.numel() == 0) return;
+    int64_t highest = 0;  // elements, from the lowest address
+    for (int d = 0; d < out.ndim; ++d) {
+      const int64_t reach = (out.shape[d] - 1) * out.stride[d];
+      if (reach < 0) lowest_ += reach;
+      if (reach > 0) highest += reach;
+    }
+    block_.assign(static_cast<size_t>((highest - lowest_ + 2) * size_ + 2 * kMargin), kMarginByte);
+    moved_.data = block_.data() + kMargin + size_ - lowest_ * size_;
+    each_element([&](char* original, char* element) {
+      if (reads) {
+        std::memcpy(element, original, static_cast<size_t>(size_));
+      } else {
+        std::memset(element, kFreshByte, static_cast<size_t>(size_));
+      }
+    });
+  }
+
+  // Checks the block and hands the result on.
+  ~Guarded() {
+    if (block_.empty()) return;
+    each_element([&](char* original, char* element) {
+      const auto fresh = [](char byte) { return static_cast<uint8_t>(byte) == kFreshByte; };
+      if (is_floating(out_.dtype) && std::all_of(element, element + size_, fresh)) {
+        fault(kernel_, "left an element of its result unwritten");
+      }
+      std::memcpy(original, element, static_cast<size_t>(size_));
+      std::memset(element, kMarginByte, static_cast<size_t>(size_));
+    });
+    if (std::any_of(block_.begin(), block_.end(), [](uint8_t b) { return b != kMarginByte; })) {
+      fault(kernel_, "wrote outside its result");
+    }
+  }
+  Guarded(const Guarded&) = delete;
+  Guarded& operator=(const Guarded&) = delete;
+
+  const View& view() const { return moved_; }
+
+ private:
+  template <class Visit>
+  void each_element(Visit visit) {
+    int64_t index[kMaxDims] = {};
+    for (int64_t left = out_.numel(); left > 0; --left) {
+      int64_t at = 0;
+      for (int d = 0; d < out_.ndim; ++d) at += index[d] * out_.stride[d];
+      visit(static_cast<char*>(out_.data) + at * size_,
+            static_cast<char*>(moved_.data) + at * size_);
+      for (int d = out_.ndim - 1; d >= 0 && ++index[d] == out_.shape[d]; --d) index[d] = 0;
+    }
+  }
+
+  const char* kernel_;
+  View out_, moved_;
+  int64_t size_, lowest_ = 0;
+  std::vector<uint8_t> block_;
+};
+
+class GuardBackend final : public Backend {
+ public:
+  CachingAllocator& allocator() override { return real().allocator(); }
+  void copy_from_host(void* device, const void* host, size_t bytes) override {
+    real().copy_from_host(device, host, bytes);
+  }
+  void copy_to_host(void* host, const void* device, size_t bytes) override {
+    real().copy_to_host(host, device, bytes);
+  }
+  void synchronize() override {}
+  std::string describe() const override { return "the CPU behind guards"; }
+
+  void copy(const View& src, const View& dst) override {
+    real().copy(src, Guarded("copy", dst).view());
+  }
+  void fill(const View& dst, double value) override {
+    real().fill(Guarded("fill", dst).view(), value);
+  }
+  void unary(UnaryOp op, ScalarArgs args, const View& x, const View& y) override {
+    real().unary(op, args, x, Guarded("unary", y).view());
+  }
+  void unary_backward(UnaryOp op, ScalarArgs args, const View& saved, const View& dy,
+                      const View& dx) override {
+    real().unary_backward(op, args, saved, dy, Guarded("unary_backward", dx).view());
+  }
+  void binary(BinaryOp op, const View& a, const View& b, const View& y) override {
+    real().binary(op, a, b, Guarded("binary", y).view());
+  }
+  void binary_backward(BinaryOp op, const View& a, const View& b, const View& dy, const View& da,
+                       const View& db) override {
+    real().binary_backward(op, a, b, dy, Guarded("binary_backward", da).view(),
+                           Guarded("binary_backward", db).view());
+  }
+  void compare(CompareOp op, const View& a, const View& b, const View& y) override {
+    real().compare(op, a, b, Guarded("compare", y).view());
+  }
+  void where(const View& condition, const View& a, const View& b, const View& y) override {
+    real().where(condition, a, b, Guarded("where", y).view());
+  }
+
+  void reduce(ReduceOp op, const View& x, const View& y) override {
+    real().reduce(op, x, Guarded("reduce", y).view());
+  }
+  void argmax(const View& x, const View& y) override {
+    real().argmax(x, Guarded("argmax", y).view());
+  }
+  void cumsum(const View& x, const View& y) override {
+    real().cumsum(x, Guarded("cumsum", y).view());
+  }
+  void argsort(const View& x, const View& y) override {
+    real().argsort(x, Guarded("argsort", y).view());
+  }
+
+  void gemm(const GemmArgs& args) override {
+    const Guarded c("gemm", args.c, args.beta != 0);
+    GemmArgs moved = args;
+    moved.c = c.view();
+    real().gemm(moved);
+  }
+  void attention(const AttentionArgs& args) override {
+    const Guarded out("attention", args.out), lse("attention", args.lse);
+    AttentionArgs moved = args;
+    moved.out = out.view();
+    moved.lse = lse.view();
+    real().attention(moved);
+  }
+  void attention_backward(const AttentionBackwardArgs& args) override {
+    const Guarded dq("attention_backward", args.dq), dk("attention_backward", args.dk),
+        dv("attention_backward", args.dv), dbias("attention_backward", args.dbias);
+    AttentionBackwardArgs moved = args;
+    moved.dq = dq.view();
+    moved.dk = dk.view();
+    moved.dv = dv.view();
+    moved.dbias = dbias.view();
+    real().attention_backward(moved);
+  }
+  void conv2d(const ConvArgs& args) override {
+    const Guarded y("conv2d", args.y);
+    ConvArgs moved = args;
+    moved.y = y.view();
+    real().conv2d(moved);
+  }
+  void conv2d_dx(const ConvArgs& args) override {
+    const Guarded x("conv2d_dx", args.x);
+    ConvArgs moved = args;
+    moved.x = x.view();
+    real().conv2d_dx(moved);
+  }
+  void conv2d_dw(const ConvArgs& args) override {
+    const Guarded w("conv2d_dw", args.w);
+    ConvArgs moved = args;
+    moved.w = w.view();
+    real().conv2d_dw(moved);
+  }
+
+  void softmax(const View& x, const View& y) override {
+    real().softmax(x, Guarded("softmax", y).view());
+  }
+  void softmax_backward(const View& y, const View& dy, const View& dx) override {
+    real().softmax_backward(y, dy, Guarded("softmax_backward", dx).view());
+  }
+  void log_softmax(const View& x, const View& y) override {
+    real().log_softmax(x, Guarded("log_softmax", y).view());
+  }
+  void log_softmax_backward(const View& y, const View& dy, const View& dx) override {
+    real().log_softmax_backward(y, dy, Guarded("log_softmax_backward", dx).view());
+  }
+  void layer_norm(const View& x, const View& w, const View& b, double eps, const View& y,
+                  const View& mean, const View& rstd) override {
+    real().layer_norm(x, w, b, eps, Guarded("layer_norm", y).view(),
+                      Guarded("layer_norm", mean).view(), Guarded("layer_norm", rstd).view());
+  }
+  void layer_norm_backward(const View& x, const View& w, const View& mean, const View& rstd,
+                           const View& dy, const View& dx, const View& dw,
+                           const View& db) override {
+    real().layer_norm_backward(x, w, mean, rstd, dy, Guarded("layer_norm_backward", dx).view(),
+                               Guarded("layer_norm_backward", dw).view(),
+                               Guarded("layer_norm_backward", db).view());
+  }
+  void cross_entropy(const View& logits, const View& labels, double label_smoothing,
+                     int64_t ignore_index, const View& losses, const View& lse) override {
+    real().cross_entropy(logits, labels, label_smoothing, ignore_index,
+                         Guarded("cross_entropy", losses).view(),
+                         Guarded("cross_entropy", lse).view());
+  }
+  void cross_entropy_backward(const View& logits, const View& labels, double label_smoothing,
+                              int64_t ignore_index, const View& lse, const View& dlosses,
+                              const View& dlogits) override {
+    real().cross_entropy_backward(logits, labels, label_smoothing, ignore_index, lse, dlosses,
+                                  Guarded("cross_entropy_backward", dlogits).view());
+  }
+
+  void gather(const View& x, const View& index, const View& y) override {
+    real().gather(x, index, Guarded("gather", y).view());
+  }
+  void scatter_add(const View& s, const View& index, const View& x) override {
+    real().scatter_add(s, index, Guarded("scatter_add", x, true).view());
+  }
+  bool index_in_range(const View& index, int64_t n) override {
+    return real().index_in_range(index, n);
+  }
+
+  void uniform(RandomKey key, const View& y) override {
+    real().uniform(key, Guarded("uniform", y).view());
+  }
+  void normal(RandomKey key, const View& y) override {
+    real().normal(key, Guarded("normal", y).view());
+  }
+  void dropout(RandomKey key, double p, int64_t group, const View& x, const View& y) override {
+    real().dropout(key, p, group, x, Guarded("dropout", y).view());
+  }
+
+  void adamw(const AdamWArgs& args) override {
+    const Guarded param("adamw", args.param, true), first("adamw", args.exp_avg, true),
+        second("adamw", args.exp_avg_sq, true);
+    AdamWArgs moved = args;
+    moved.param = param.view();
+    moved.exp_avg = first.view();
+    moved.exp_avg_sq = second.view();
+    real().adamw(moved);
+  }
+  int64_t first_nonfinite(const View& x) override { return real().first_nonfinite(x); }
+  std::vector<GemmImplementation> gemm_implementations() override { return {}; }
+};
+
+Backend* guard_backend() {
+  static GuardBackend* backend = new GuardBackend;
+  return backend;
+}
+
+}  // namespace
+
+void install_guard_device() { register_backend(kGuardDevice, guard_backend); }
+const std::string& guard_report() { return report(); }
+void clear_guard_report() { report().clear(); }
+
+}  // namespace tessera::ops_test
