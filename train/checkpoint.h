@@ -1,0 +1,50 @@
+// Checkpoints: a model, its optimizer's moments and the recipe, in one safetensors file.
+// Tensors: the state dict under its own names, so that other tools read the weights, and
+// "optimizer/exp_avg/<name>", "optimizer/exp_avg_sq/<name>". Metadata: format_version, step,
+// recipe. Rule: the metadata holds what defines the result and nothing else: no path, time, host or
+// thread count, so equal runs give equal files.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <string>
+
+#include "models/mae.h"
+#include "train/adamw.h"
+#include "train/safetensors.h"
+
+namespace tessera {
+
+inline constexpr int kCheckpointFormatVersion = 1;
+
+// Writes step, recipe, model and moments; atomic and durable.
+void save_checkpoint(const std::string& path, Module& model, const AdamW& optimizer, int64_t step,
+                     const nlohmann::json& recipe);
+
+// A checkpoint opened for reading. UsageError when the file is missing, Error when it is broken, no
+// checkpoint of ours or of a newer format; each names the file.
+class Checkpoint {
+ public:
+  explicit Checkpoint(const std::string& path);
+
+  int64_t step() const { return step_; }
+  const nlohmann::json& recipe() const { return recipe_; }
+  const SafetensorsReader& file() const { return file_; }
+
+  // Copies the weights into the model; an Error names what does not fit.
+  void load_model(Module& model) const;
+  // Copies the moments into the optimizer (its arena's names) and sets its step.
+  void load_optimizer(AdamW& optimizer) const;
+
+ private:
+  SafetensorsReader file_;
+  int64_t step_ = 0;
+  nlohmann::json recipe_;
+};
+
+// Reads the named tensors of a safetensors file into host tensors.
+std::map<std::string, Tensor> read_tensors(const SafetensorsReader& file,
+                                           bool (*wanted)(const std::string& name));
+
+}  // namespace tessera
