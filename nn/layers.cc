@@ -54,8 +54,6 @@ Tensor BatchNorm::operator()(const Tensor& x) {
 
 // running = (1 - momentum) running + momentum batch, off the tape.
 void BatchNorm::follow(const Tensor& mean, const Tensor& var, int64_t count) {
-  TESSERA_CHECK(count > 1, "[batch_norm] one value per channel has no variance: batch of {}",
-                count);
   const NoGrad no_grad;
   const double unbiased = static_cast<double>(count) / static_cast<double>(count - 1);
   raw::scale_(running_mean_, 1 - momentum_);
