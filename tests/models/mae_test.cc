@@ -115,7 +115,8 @@ TEST_CASE("asking for everything changes neither loss nor gradients") {
   backward(all.loss);
   std::map<std::string, std::vector<float>> gradients;
   for (const auto& [name, tensor] : model.named_parameters()) {
-    if (requires_grad(tensor)) gradients[name] = grad(tensor).to_vector<float>();
+    if (!requires_grad(tensor)) continue;
+    gradients[name] = grad(tensor).to_vector<float>();
     zero_grad(tensor);
   }
   const MaeOutput quick = model.forward(imgs, noise);
@@ -126,7 +127,6 @@ TEST_CASE("asking for everything changes neither loss nor gradients") {
     INFO(name);
     if (name.ends_with("pos_embed")) {
       CHECK_FALSE(requires_grad(tensor));
-      CHECK_FALSE(grad(tensor).defined());
       continue;
     }
     const auto have = grad(tensor).to_vector<float>();
