@@ -1,0 +1,92 @@
+// The arenas' layout, and one kernel a step.
+#include "train/adamw.h"
+
+#include <cmath>
+
+#include "autograd/tape.h"
+#include "engine/raw.h"
+
+namespace tessera {
+namespace {
+
+constexpr int64_t kAlign = 64 / static_cast<int64_t>(sizeof(float));  // elements
+
+Tensor slot_view(const Tensor& arena, int64_t at, const Shape& shape) {
+  return arena.with_layout(at, shape, contiguous_strides(shape));
+}
+
+}  // namespace
+
+AdamW::AdamW(Module& model, const AdamWOptions& options) : options_(options) {
+  int64_t size = 0;
+  Device device = Device::kCpu;
+  model.visit([&](const std::string& name, Tensor& tensor, StateKind kind) {
+    if (kind != StateKind::kTrained || !requires_grad(tensor)) return;
+    TESSERA_CHECK(tensor.dtype() == DType::kF32, "[AdamW] parameter {} must be f32, is {}", name,
+                  describe(tensor));
+    device = tensor.device();
+    size += (tensor.numel() + kAlign - 1) / kAlign * kAlign;
+  });
+  TESSERA_CHECK(size > 0, "[AdamW] the model has nothing to train");
+  parameters_ = Tensor::zeros({size}, DType::kF32, device);
+  gradients_ = Tensor::zeros({size}, DType::kF32, device);
+  exp_avg_ = Tensor::zeros({size}, DType::kF32, device);
+  exp_avg_sq_ = Tensor::zeros({size}, DType::kF32, device);
+  int64_t at = 0;
+  model.visit([&](const std::string& name, Tensor& tensor, StateKind kind) {
+    if (kind != StateKind::kTrained || !requires_grad(tensor)) return;
+    const Shape shape = tensor.shape();
+    Slot slot{name, slot_view(parameters_, at, shape), slot_view(gradients_, at, shape),
+              slot_view(exp_avg_, at, shape), slot_view(exp_avg_sq_, at, shape)};
+    raw::copy_(slot.parameter, tensor);
+    set_requires_grad(slot.parameter);
+    set_grad_slot(slot.parameter, slot.gradient);
+    tensor = slot.parameter;
+    AdamWSegment segment;
+    segment.begin = at;
+    segment.end = at + slot.parameter.numel();
+    segment.weight_decay = shape.size() > 1 ? static_cast<float>(options_.weight_decay) : 0.0f;
+    segments_.push_back(segment);
+    slots_.push_back(std::move(slot));
+    at += (tensor.numel() + kAlign - 1) / kAlign * kAlign;
+  });
+}
+
+void AdamW::zero_grad() {
+  for (const Slot& slot : slots_) tessera::zero_grad(slot.parameter);
+}
+
+// A parameter that took no part in this step still holds the last one's gradient.
+void AdamW::clear_missing_gradients() {
+  for (const Slot& slot : slots_) {
+    if (!grad(slot.parameter).defined()) raw::fill_(slot.gradient, 0);
+  }
+}
+
+double AdamW::gradient_norm() {
+  clear_missing_gradients();
+  return std::sqrt(raw::sum_squares(gradients_).item());
+}
+
+void AdamW::step(double lr, double grad_scale) {
+  clear_missing_gradients();
+  ++steps_;
+  AdamWArgs args;
+  args.param = parameters_.view();
+  args.grad = gradients_.view();
+  args.exp_avg = exp_avg_.view();
+  args.exp_avg_sq = exp_avg_sq_.view();
+  args.segments = &segments_;
+  args.lr = lr;
+  args.beta1 = options_.beta1;
+  args.beta2 = options_.beta2;
+  args.eps = options_.eps;
+  args.step = steps_;
+  args.grad_scale = grad_scale;
+  parameters_.backend().adamw(args);
+  for (const Tensor* arena : {&parameters_, &exp_avg_, &exp_avg_sq_}) {
+    arena->storage()->bump_version();
+  }
+}
+
+}  // namespace tessera

@@ -1,0 +1,98 @@
+// Between tensors and safetensors files.
+#include "train/checkpoint.h"
+
+#include "engine/raw.h"
+
+namespace tessera {
+namespace {
+
+const std::string kFirstMoment = "optimizer/exp_avg/";
+const std::string kSecondMoment = "optimizer/exp_avg_sq/";
+
+Tensor read_tensor(const SafetensorsReader& file, const SafetensorsEntry& entry) {
+  Tensor t = Tensor::empty(entry.shape, entry.dtype);
+  if (t.numel() > 0) {
+    file.read(entry, {static_cast<std::byte*>(t.view().data), static_cast<size_t>(entry.bytes)});
+  }
+  return t;
+}
+
+int64_t whole_number(const SafetensorsReader& file, const char* key) {
+  const auto it = file.metadata().find(key);
+  TESSERA_CHECK(it != file.metadata().end(),
+                "{}: no checkpoint of tessera: its metadata has no '{}'", file.path(), key);
+  const std::string& text = it->second;
+  TESSERA_CHECK(!text.empty() && text.size() < 19 &&
+                    text.find_first_not_of("0123456789") == std::string::npos,
+                "{}: '{}' is no number: {}", file.path(), key, text.substr(0, 40));
+  return std::stoll(text);
+}
+
+bool is_weight(const std::string& name) { return !name.starts_with("optimizer/"); }
+
+}  // namespace
+
+void save_checkpoint(const std::string& path, Module& model, const AdamW& optimizer, int64_t step,
+                     const nlohmann::json& recipe) {
+  std::vector<Tensor> host;  // keeps the copies alive until they are written
+  std::vector<SafetensorsTensor> tensors;
+  const auto add = [&](const std::string& name, const Tensor& t) {
+    host.push_back(raw::contiguous(raw::to(t.detach(), Device::kCpu)));
+    const Tensor& h = host.back();
+    tensors.push_back({name, h.dtype(), h.shape(), h.view().data});
+  };
+  for (const NamedTensor& entry : model.state_dict()) add(entry.name, entry.tensor);
+  for (const AdamW::Slot& slot : optimizer.slots()) {
+    add(kFirstMoment + slot.name, slot.exp_avg);
+    add(kSecondMoment + slot.name, slot.exp_avg_sq);
+  }
+  write_safetensors(path, tensors,
+                    {{"format_version", std::to_string(kCheckpointFormatVersion)},
+                     {"step", std::to_string(step)},
+                     {"recipe", recipe.dump()}});
+}
+
+Checkpoint::Checkpoint(const std::string& path) : file_(path) {
+  const int64_t version = whole_number(file_, "format_version");
+  TESSERA_CHECK(version == kCheckpointFormatVersion,
+                "{}: format version {}, this program reads version {}", path, version,
+                kCheckpointFormatVersion);
+  step_ = whole_number(file_, "step");
+  const auto it = file_.metadata().find("recipe");
+  TESSERA_CHECK(it != file_.metadata().end(), "{}: a checkpoint without a recipe", path);
+  recipe_ = nlohmann::json::parse(it->second, nullptr, false);
+  TESSERA_CHECK(recipe_.is_object(), "{}: its recipe cannot be read", path);
+}
+
+void Checkpoint::load_model(Module& model) const {
+  try {
+    model.load_state_dict(read_tensors(file_, is_weight));
+  } catch (const Error& error) {
+    throw Error(fmt::format("{}: {}", file_.path(), error.what()));
+  }
+}
+
+void Checkpoint::load_optimizer(AdamW& optimizer) const {
+  for (const AdamW::Slot& slot : optimizer.slots()) {
+    for (const auto& [prefix, to] :
+         {std::pair(kFirstMoment, &slot.exp_avg), std::pair(kSecondMoment, &slot.exp_avg_sq)}) {
+      const SafetensorsEntry& entry = file_.at(prefix + slot.name);
+      TESSERA_CHECK(entry.shape == to->shape() && entry.dtype == to->dtype(),
+                    "{}: {} is {} {}, the model wants {}", file_.path(), entry.name,
+                    name_of(entry.dtype), entry.shape, describe(*to));
+      raw::copy_(*to, raw::to(read_tensor(file_, entry), to->device()));
+    }
+  }
+  optimizer.set_steps(step_);
+}
+
+std::map<std::string, Tensor> read_tensors(const SafetensorsReader& file,
+                                           bool (*wanted)(const std::string& name)) {
+  std::map<std::string, Tensor> tensors;
+  for (const SafetensorsEntry& entry : file.entries()) {
+    if (wanted(entry.name)) tensors.emplace(entry.name, read_tensor(file, entry));
+  }
+  return tensors;
+}
+
+}  // namespace tessera
