@@ -1,6 +1,6 @@
 // Batches for training: shuffled, augmented, normalised, prepared ahead by worker threads.
-// Rule: the bytes of batch k of an epoch are a function of (seed, epoch, k) alone, for any number of
-// workers and wherever reading started. A broken file is replaced by a picture that depends on
+// Rule: the bytes of batch k of an epoch are a function of (seed, epoch, k) alone, for any number
+// of workers and wherever reading started. A broken file is replaced by a picture that depends on
 // (seed, epoch, position) alone.
 #pragma once
 
@@ -29,7 +29,8 @@ inline constexpr std::array<float, 3> kCifarStd = {0.247f, 0.2435f, 0.2616f};
 enum class Augment {
   kNone,       // shorter side to size, middle cut out
   kCropFlip,   // random resized crop (bicubic), mirrored in half of the draws
-  kShiftFlip,  // as kNone, mirrored in half, moved by up to 2 pixels; zeros (after normalising) move in
+  kShiftFlip,  // as kNone, mirrored in half, moved by up to 2 pixels; zeros (after normalising)
+               // move in
 };
 Augment augment_from_name(std::string_view name);  // "none", "crop-flip", "shift-flip"
 const char* name_of(Augment augment);
@@ -75,7 +76,8 @@ class Loader {
   const DataOptions& options() const { return options_; }
   int64_t batches_per_epoch() const { return batches_per_epoch_; }
 
-  // The next batch is batch k of this epoch; 0 <= k < batches_per_epoch(). Reading starts at (0, 0).
+  // The next batch is batch k of this epoch; 0 <= k < batches_per_epoch(). Reading starts at (0,
+  // 0).
   void seek(int64_t epoch, int64_t k);
   // Batch after batch, on into the next epoch without end. Error when more than 1 % of the files
   // tried are broken (from 100 tried on) or when none of a batch can be decoded: one line that

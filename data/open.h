@@ -20,8 +20,8 @@ struct DataSplit {
 //   a folder with data_batch_*.bin or test_batch.bin: CIFAR-10; a single *.bin file likewise
 //   any other folder    pictures, flat or one subfolder a class
 //   a picture file      that one picture
-// holdout in [0, 1): this share of each class, the last by sorted name, is held out; at least one of
-// each class with two pictures or more when holdout > 0. With holdout 0, CIFAR-10 holds out its
+// holdout in [0, 1): this share of each class, the last by sorted name, is held out; at least one
+// of each class with two pictures or more when holdout > 0. With holdout 0, CIFAR-10 holds out its
 // test_batch.bin if it is there. Drawn pictures are held out from a random stream of their own:
 // holdout * N of them, 1,000 when holdout is 0.
 // height and width are the size of drawn pictures; files keep their own.
