@@ -124,7 +124,8 @@ Tensor where(const Tensor& condition, const Tensor& a, const Tensor& b) {
 }
 
 Tensor to(const Tensor& x, DType dtype) {
-  if (x.defined() && x.dtype() == dtype) return x;
+  TESSERA_CHECK(x.defined(), "[to] a tensor is missing");
+  if (x.dtype() == dtype) return x;
   if (!is_floating(dtype)) return raw::to(x, dtype);  // no gradient through whole numbers
   return apply(ToOp{dtype, DType::kF32}, x);
 }

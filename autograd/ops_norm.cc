@@ -65,17 +65,19 @@ struct LayerNormOp {
   double eps = 1e-6;
   Saved x, w, mean, rstd;
 
-  Tensor forward(Wants wants, const Tensor& in_any, const Tensor& weight, const Tensor& bias) {
+  Tensor forward(Wants wants, const Tensor& in_any, const Tensor& w_any, const Tensor& b_any) {
     check_rows(kName, in_any);
     const int64_t d = in_any.shape().back();
-    for (const Tensor* p : {&weight, &bias}) {
-      TESSERA_CHECK(!p->defined() || (p->ndim() == 1 && p->size(0) == d &&
-                                      p->dtype() == in_any.dtype() && p->is_contiguous()),
-                    "[layer_norm] weight {}, bias {} do not fit x {}", describe(weight),
-                    describe(bias), describe(in_any));
+    for (const Tensor* p : {&w_any, &b_any}) {
+      TESSERA_CHECK(
+          !p->defined() || (p->ndim() == 1 && p->size(0) == d && p->dtype() == in_any.dtype()),
+          "[layer_norm] weight {}, bias {} do not fit x {}", describe(w_any), describe(b_any),
+          describe(in_any));
     }
     TESSERA_CHECK(d > 0, "[layer_norm] rows of x {} are empty", describe(in_any));
     const Tensor in = raw::contiguous(in_any);
+    const Tensor weight = w_any.defined() ? raw::contiguous(w_any) : Tensor();
+    const Tensor bias = b_any.defined() ? raw::contiguous(b_any) : Tensor();
     Tensor y = Tensor::empty(in.shape(), in.dtype(), in.device());
     Tensor m = statistics(in), r = statistics(in);
     if (in.numel() > 0) {

@@ -1,7 +1,7 @@
 // Reductions, order, indexing and assembling.
 // Kernels see contiguous (outer, n, inner): strided inputs are packed first, so that the order of
 // additions depends on the logical shape and never on the layout.
-#include <numeric>
+#include <bit>
 
 #include "engine/raw_support.h"
 
@@ -30,6 +30,11 @@ Tensor reduce(const char* name, ReduceOp op, const Tensor& x, const Dims& dims, 
     reduced |= 1u << d;
   }
   if (dims.empty()) reduced = (1u << x.ndim()) - 1;
+  // Several runs of 16-bit floats are summed in f32 and rounded once.
+  const int runs = std::popcount(reduced & ~(reduced << 1));
+  if (runs > 1 && (x.dtype() == DType::kF16 || x.dtype() == DType::kBF16)) {
+    return to(reduce(name, op, to(x, DType::kF32), dims, keepdim), x.dtype());
+  }
   TESSERA_CHECK(op != ReduceOp::kMax || x.numel() > 0, "[{}] nothing to choose from in x {}", name,
                 describe(x));
   Tensor t = contiguous(x);
