@@ -1,0 +1,70 @@
+#include "train/metrics.h"
+
+#include <unistd.h>
+
+#include <cerrno>
+#include <cmath>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+
+#include "engine/error.h"
+#include "train/atomic_file.h"
+
+namespace tessera {
+namespace {
+
+using Json = nlohmann::json;
+
+constexpr size_t kMaxMetricsText = size_t{4} << 30;
+
+// Whether a line is a record of a step up to last_step.
+bool keeps(std::string_view line, int64_t last_step) {
+  const Json record = Json::parse(line.begin(), line.end(), nullptr, /*allow_exceptions=*/false);
+  if (!record.is_object()) return false;
+  const auto step = record.find("step");
+  return step != record.end() && step->is_number_integer() && step->get<int64_t>() <= last_step;
+}
+
+// The text without what does not belong; a last line without its line end was not written in full.
+std::string kept_records(std::string_view text, int64_t last_step) {
+  std::string kept;
+  for (size_t begin = 0, end; (end = text.find('\n', begin)) != text.npos; begin = end + 1) {
+    const std::string_view line = text.substr(begin, end - begin);
+    if (keeps(line, last_step)) kept.append(line).push_back('\n');
+  }
+  return kept;
+}
+
+}  // namespace
+
+std::string to_json(const MetricRecord& record) {
+  std::string text = fmt::format("{{\"step\":{}", record.step);
+  for (const auto& [name, value] : record.values) {
+    text += ',' + Json(name).dump() + ':';
+    text += std::isfinite(value) ? fmt::format("{}", value) : "null";
+  }
+  return text + '}';
+}
+
+MetricsLog::MetricsLog(const std::string& folder, int64_t last_step)
+    : path_(folder + "/metrics.jsonl"), events_(folder, last_step) {
+  if (std::filesystem::exists(path_)) {
+    const std::string text = read_file(path_, kMaxMetricsText);
+    const std::string kept = kept_records(text, last_step);
+    if (kept != text) write_file_atomically(path_, kept);
+  }
+  file_ = open_for_append(path_);
+}
+
+void MetricsLog::log(const MetricRecord& record) {
+  const std::string line = to_json(record) + '\n';
+  const std::string_view piece = line;
+  write_all(file_.get(), std::span(&piece, 1), path_);
+  events_.scalars(record.step, record.values);
+}
+
+void MetricsLog::sync() {
+  TESSERA_CHECK(::fsync(file_.get()) == 0, "cannot write {}: {}", path_, error_reason(errno));
+}
+
+}  // namespace tessera

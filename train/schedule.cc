@@ -1,0 +1,26 @@
+#include "train/schedule.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numbers>
+
+namespace tessera {
+
+double LearningRateSchedule::at(int64_t step) const {
+  const double now = static_cast<double>(step);
+  const double decay_steps = static_cast<double>(total_steps) - warmup_steps;
+  if (now < warmup_steps) return peak * now / warmup_steps;
+  if (step >= total_steps) return min_lr;
+  const double turn = std::numbers::pi * (now - warmup_steps) / decay_steps;
+  return min_lr + (peak - min_lr) * 0.5 * (1.0 + std::cos(turn));
+}
+
+std::vector<float> LearningRateSchedule::table() const {
+  std::vector<float> rates(static_cast<size_t>(std::max<int64_t>(total_steps, 0)));
+  for (size_t i = 0; i < rates.size(); ++i) {
+    rates[i] = static_cast<float>(at(static_cast<int64_t>(i)));
+  }
+  return rates;
+}
+
+}  // namespace tessera

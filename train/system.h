@@ -1,0 +1,33 @@
+// What the trainer asks of the operating system: memory figures, Ctrl-C, terminals.
+// Rule: a question never fails; what the system does not tell is 0 and said so. Only
+// install_signal_handlers() changes anything.
+#pragma once
+
+#include <cstdint>
+
+namespace tessera {
+
+// The largest resident memory of this process so far, in bytes.
+int64_t peak_memory_bytes();
+
+// What this process can still take before the kernel swaps or kills: the least of the machine's
+// available memory and what its control groups leave. 0 when the system does not say.
+int64_t available_memory_bytes();
+
+// The first SIGINT, SIGTERM or SIGHUP only makes stop_requested() true (and says so on stderr): the
+// step in progress is finished and saved. The second ends the process at once with 128 + its
+// number. A SIGHUP that was ignored (nohup) stays ignored. SIGXFSZ is ignored, so that a file-size
+// limit is a failed write with a reason and not a death.
+void install_signal_handlers();
+
+bool stop_requested();
+
+// For tests and for whoever handles the request: forgets it.
+void clear_stop_request();
+
+bool is_terminal(int fd);
+
+// Columns of the terminal, 80 when it does not say.
+int terminal_width(int fd);
+
+}  // namespace tessera
