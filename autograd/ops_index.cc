@@ -1,6 +1,7 @@
 // Indexing: each backward is the other direction, gather <-> scatter-add.
 #include "autograd/apply.h"
 #include "autograd/functions.h"
+#include "engine/backend.h"
 #include "engine/raw.h"
 
 namespace tessera {
@@ -90,9 +91,13 @@ Tensor index_select(const Tensor& x, int64_t dim, const Tensor& index) {
 Tensor take_rows(const Tensor& x, const Tensor& ids) { return apply(TakeRowsOp{}, x, ids); }
 
 Tensor embedding(const Tensor& weight, const Tensor& index) {
-  TESSERA_CHECK(
-      weight.defined() && index.defined() && weight.ndim() == 2 && index.ndim() < kMaxDims,
-      "[embedding] weight {}, index {}", describe(weight), describe(index));
+  TESSERA_CHECK(weight.defined() && index.defined() && weight.ndim() == 2 &&
+                    index.ndim() < kMaxDims && index.dtype() == DType::kI64,
+                "[embedding] needs weight (V, D) and i64 indices: {} and {}", describe(weight),
+                describe(index));
+  TESSERA_CHECK(index.numel() == 0 || index.backend().index_in_range(index.view(), weight.size(0)),
+                "[embedding] an index of {} is outside weight {}", describe(index),
+                describe(weight));
   Shape shape = index.shape();
   shape.push_back(weight.size(1));
   return reshape(index_select(weight, 0, raw::reshape(index, {-1})), shape);
@@ -102,7 +107,8 @@ Tensor masked_select_rows(const Tensor& x, const Tensor& mask) {
   TESSERA_CHECK(x.defined() && mask.defined() && mask.dtype() == DType::kBool &&
                     x.ndim() == mask.ndim() + 1 &&
                     x.numel() / std::max<int64_t>(1, x.shape().back()) == mask.numel(),
-                "[masked_select_rows] mask {} does not fit x {}", describe(mask), describe(x));
+                "[masked_select_rows] needs a bool mask of x's rows: mask {}, x {}", describe(mask),
+                describe(x));
   return index_select(reshape(x, {mask.numel(), x.shape().back()}), 0, raw::nonzero_rows(mask));
 }
 

@@ -54,7 +54,8 @@ Tensor cross_entropy(const Tensor& logits, const Tensor& labels, double label_sm
                      int64_t ignore_index) {
   TESSERA_CHECK(logits.defined() && labels.defined() && logits.ndim() >= 2 &&
                     is_floating(logits.dtype()) && labels.dtype() == DType::kI64,
-                "[cross_entropy] logits {}, labels {}", describe(logits), describe(labels));
+                "[cross_entropy] needs floating logits (N, C, ...) and i64 labels: {} and {}",
+                describe(logits), describe(labels));
   Shape rows_shape = logits.shape();
   rows_shape.erase(1);
   TESSERA_CHECK(labels.shape() == rows_shape, "[cross_entropy] labels {} do not fit logits {}",

@@ -67,6 +67,7 @@ struct CumsumOp {
 
 int64_t reduced_count(const char* op, const Tensor& x, const Dims& dims) {
   TESSERA_CHECK(x.defined(), "[{}] a tensor is missing", op);
+  TESSERA_CHECK(is_floating(x.dtype()), "[{}] needs a floating dtype: {}", op, describe(x));
   int64_t n = dims.empty() ? x.numel() : 1;
   for (int64_t d : dims) n *= x.shape()[normalize_dim(op, d, x.ndim())];
   return n;

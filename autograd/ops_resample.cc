@@ -1,5 +1,6 @@
 // Interpolation and average pooling: y = Wh x Ww^T with a small weight matrix for each direction.
 // The gradient is that of the products. Max pooling picks with argmax and gathers.
+#include <algorithm>
 #include <cmath>
 
 #include "autograd/apply.h"
@@ -99,40 +100,51 @@ Tensor resample(const Tensor& x, const std::vector<double>& rows, int64_t height
   return matmul(wh, matmul(x, transpose(ww, 0, 1)));
 }
 
-void check_picture(const char* op, const Tensor& x, bool fits) {
-  TESSERA_CHECK(x.defined() && x.ndim() == 4 && is_floating(x.dtype()) && x.size(2) > 0 &&
-                    x.size(3) > 0 && fits,
-                "[{}] needs x (N, C, H, W) floating and positive sizes: x {}", op, describe(x));
+void check_picture(const char* op, const Tensor& x) {
+  TESSERA_CHECK(
+      x.defined() && x.ndim() == 4 && is_floating(x.dtype()) && x.size(2) > 0 && x.size(3) > 0,
+      "[{}] needs x (N, C, H, W) floating and not empty: x {}", op, describe(x));
+}
+void check_size(const char* op, int64_t height, int64_t width) {
+  TESSERA_CHECK(height > 0 && width > 0, "[{}] cannot make pictures of {} x {}", op, height, width);
+}
+void check_window(const char* op, const Tensor& x, int64_t kernel, int64_t stride,
+                  int64_t padding) {
+  check_picture(op, x);
+  TESSERA_CHECK(kernel > 0 && stride > 0 && padding >= 0 && 2 * padding <= kernel &&
+                    std::min(x.size(2), x.size(3)) + 2 * padding >= kernel,
+                "[{}] kernel {}, stride {}, padding {} do not fit x {}", op, kernel, stride,
+                padding, describe(x));
 }
 
 }  // namespace
 
 Tensor interpolate(const Tensor& x, int64_t height, int64_t width, Interpolation mode,
                    bool align_corners, bool antialias) {
-  check_picture("interpolate", x, height > 0 && width > 0);
+  check_picture("interpolate", x);
+  check_size("interpolate", height, width);
   return resample(x, interpolation_weights(x.size(2), height, mode, align_corners, antialias),
                   height, interpolation_weights(x.size(3), width, mode, align_corners, antialias),
                   width);
 }
 
 Tensor adaptive_avg_pool2d(const Tensor& x, int64_t height, int64_t width) {
-  check_picture("adaptive_avg_pool2d", x, height > 0 && width > 0);
+  check_picture("adaptive_avg_pool2d", x);
+  check_size("adaptive_avg_pool2d", height, width);
   return resample(x, adaptive_weights(x.size(2), height), height,
                   adaptive_weights(x.size(3), width), width);
 }
 
 Tensor avg_pool2d(const Tensor& x, int64_t kernel, int64_t stride, int64_t padding) {
-  check_picture("avg_pool2d", x, kernel > 0 && stride > 0 && padding >= 0 && 2 * padding <= kernel);
+  check_window("avg_pool2d", x, kernel, stride, padding);
   const int64_t oh = (x.size(2) + 2 * padding - kernel) / stride + 1;
   const int64_t ow = (x.size(3) + 2 * padding - kernel) / stride + 1;
-  check_picture("avg_pool2d", x,
-                x.size(2) + 2 * padding >= kernel && x.size(3) + 2 * padding >= kernel);
   return resample(x, window_weights(x.size(2), oh, kernel, stride, padding), oh,
                   window_weights(x.size(3), ow, kernel, stride, padding), ow);
 }
 
 Tensor max_pool2d(const Tensor& x, int64_t kernel, int64_t stride) {
-  check_picture("max_pool2d", x, kernel > 0 && stride > 0);
+  check_window("max_pool2d", x, kernel, stride, 0);
   const Tensor windows = raw::windows2d(x, kernel, kernel, stride, 1);  // (N, C, k, k, oh, ow)
   const int64_t n = x.size(0), c = x.size(1), oh = windows.size(4), ow = windows.size(5);
   const Tensor flat =

@@ -66,7 +66,8 @@ struct UnbindOp {
     TESSERA_CHECK(x.defined(), "[unbind] a tensor is missing");
     before = x.shape();
     std::vector<Tensor> parts;
-    for (int64_t i = 0; i < x.size(dim); ++i) parts.push_back(raw::select(x, dim, i));
+    const int64_t n = before[normalize_dim(kName, dim, before.size())];
+    for (int64_t i = 0; i < n; ++i) parts.push_back(raw::select(x, dim, i));
     return parts;
   }
   std::vector<Tensor> backward(Node&, const std::vector<Tensor>& douts) {
@@ -193,6 +194,8 @@ Tensor stack(const std::vector<Tensor>& parts, int64_t dim) {
   std::vector<Tensor> raised;
   for (const Tensor& p : parts) {
     TESSERA_CHECK(p.defined(), "[stack] a tensor is missing");
+    TESSERA_CHECK(p.shape() == parts[0].shape(), "[stack] {} and {} have other shapes",
+                  describe(parts[0]), describe(p));
     Shape shape = p.shape();
     shape.insert(normalize_dim("stack", dim, p.ndim() + 1), 1);
     raised.push_back(reshape(p, shape));

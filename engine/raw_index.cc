@@ -6,9 +6,10 @@
 namespace tessera::raw {
 namespace {
 
-void check_range(const char* op, const Tensor& index, int64_t n) {
-  TESSERA_CHECK(index.numel() == 0 || index.backend().index_in_range(index.view(), n),
-                "[{}] an index of {} is outside 0..{}", op, describe(index), n - 1);
+void check_range(const char* op, const Tensor& x, int dim, const Tensor& index) {
+  TESSERA_CHECK(index.numel() == 0 || index.backend().index_in_range(index.view(), x.shape()[dim]),
+                "[{}] an index of {} leaves dimension {} of x {}", op, describe(index), dim,
+                describe(x));
 }
 
 // index as (outer, k, inner), its strides kept where they can be.
@@ -38,7 +39,7 @@ Tensor gather(const Tensor& x, int64_t dim, const Tensor& index) {
   for (int i = 0; fits && i < x.ndim(); ++i) fits = i == d || index.shape()[i] == x.shape()[i];
   TESSERA_CHECK(fits, "[gather] index {} must match x {} in every dimension but {}",
                 describe(index), describe(x), d);
-  check_range("gather", index, x.shape()[d]);
+  check_range("gather", x, d, index);
   const Middle m = middle_of(x.shape(), d);
   Tensor y = empty_like(x, index.shape());
   if (y.numel() > 0) {
@@ -56,7 +57,7 @@ Tensor scatter_add(const Tensor& x, int64_t dim, const Tensor& index, const Tens
   for (int i = 0; fits && i < x.ndim(); ++i) fits = i == d || index.shape()[i] == x.shape()[i];
   TESSERA_CHECK(fits, "[scatter_add] index {}, s {} do not fit x {} along dimension {}",
                 describe(index), describe(s), describe(x), d);
-  check_range("scatter_add", index, x.shape()[d]);
+  check_range("scatter_add", x, d, index);
   Tensor y = clone(x);
   const Middle m = middle_of(x.shape(), d);
   if (s.numel() > 0) {
@@ -71,7 +72,7 @@ Tensor index_select(const Tensor& x, int64_t dim, const Tensor& index) {
   check_indices("index_select", index);
   const int d = normalize_dim("index_select", dim, x.ndim());
   TESSERA_CHECK(index.ndim() == 1, "[index_select] index must be 1-d: {}", describe(index));
-  check_range("index_select", index, x.shape()[d]);
+  check_range("index_select", x, d, index);
   Shape out = x.shape();
   out[d] = index.numel();
   return rows_of(x, reshape(index, {1, -1, 1}), middle_of(x.shape(), d), out);
@@ -82,7 +83,7 @@ Tensor take_rows(const Tensor& x, const Tensor& ids) {
   check_indices("take_rows", ids);
   TESSERA_CHECK(x.ndim() >= 2 && ids.ndim() == 2 && ids.shape()[0] == x.shape()[0],
                 "[take_rows] ids {} do not fit x {}", describe(ids), describe(x));
-  check_range("take_rows", ids, x.shape()[1]);
+  check_range("take_rows", x, 1, ids);
   Shape out = x.shape();
   out[1] = ids.shape()[1];
   return rows_of(x, reshape(ids, {ids.shape()[0], ids.shape()[1], 1}), middle_of(x.shape(), 1),

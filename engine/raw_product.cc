@@ -1,4 +1,6 @@
 // Products: NumPy's matmul, linear, and a product into a slot that exists already.
+#include <algorithm>
+
 #include "engine/raw_support.h"
 
 namespace tessera::raw {
@@ -83,6 +85,11 @@ Tensor matmul(const Tensor& a, const Tensor& b) {
   Shape batch_a, batch_b;
   for (int i = 0; i < a2.ndim() - 2; ++i) batch_a.push_back(a2.shape()[i]);
   for (int i = 0; i < b2.ndim() - 2; ++i) batch_b.push_back(b2.shape()[i]);
+  for (int i = 3; i <= std::min(a2.ndim(), b2.ndim()); ++i) {
+    TESSERA_CHECK(a2.size(-i) == b2.size(-i) || a2.size(-i) == 1 || b2.size(-i) == 1,
+                  "[matmul] the batches of a {} and b {} do not broadcast", describe(a),
+                  describe(b));
+  }
   const Shape batch = broadcast_shapes("matmul", batch_a, batch_b);
   Shape out = batch;
   out.push_back(m);
@@ -90,8 +97,9 @@ Tensor matmul(const Tensor& a, const Tensor& b) {
   Tensor y = empty_like(a, out);
   if (k == 0) {
     fill_(y, 0);
-  } else if (y.numel() > 0 && batch_b.empty() && a2.is_contiguous()) {
-    gemm(reshape(a2, {-1, k}), readable(b2), reshape(y, {-1, n}), {}, 0);  // one tall product
+  } else if (y.numel() > 0 && batch_b.empty()) {
+    // One tall product, whatever a's strides: the tile grid must follow from the shapes alone.
+    gemm(readable(reshape(a2, {-1, k})), readable(b2), reshape(y, {-1, n}), {}, 0);
   } else if (y.numel() > 0) {
     const int64_t count = numel_of(batch);
     auto batched = [&](const Tensor& t, int64_t rows, int64_t columns) {

@@ -121,7 +121,7 @@ Tensor reshape(const Tensor& x, const Shape& wanted) {
   int64_t known = 1;
   for (int i = 0; i < shape.size(); ++i) {
     if (shape[i] == -1) {
-      TESSERA_CHECK(unknown < 0, "[reshape] more than one -1 in {}", wanted);
+      TESSERA_CHECK(unknown < 0, "[reshape] more than one -1 in {} for x {}", wanted, describe(x));
       unknown = i;
     } else {
       TESSERA_CHECK(shape[i] >= 0, "[reshape] negative size in {}", wanted);
