@@ -171,7 +171,7 @@ std::string check_jacobian(const Case& c, const Arrays& inputs, Layout layout, D
     } else {
       dy = make_upstream(y.shape, 1);
     }
-    const Placed placed(dy, c.result.value_or(DType::kF64),
+    const Placed placed(dy, c.result_of(DType::kF64),
                         layout == Layout::kExpanded ? Layout::kContiguous : layout, device);
     const Arrays found = trial.gradients(trial.forward(), placed.tensor());
     for (size_t k = 0; k < found.size(); ++k) {
@@ -260,18 +260,20 @@ Faults check_values(const Case& c, Device device) {
     for (const DType dtype : kFloats) {
       const bool half = dtype == DType::kF16 || dtype == DType::kBF16;
       if (half && c.roundings == 0) continue;
+      if (layout == Layout::kExpanded && !c.expandable && has_gradient(c)) continue;
       attempt(&faults, c, name(layout, dtype), [&]() -> std::string {
         const Arrays inputs = rounded_inputs(c, make_inputs(c, layout), dtype);
         const NoGrad no_grad;
         Trial trial(c, inputs, dtype, layout, device);
         const Tensor y = trial.forward();
-        const DType expected = c.result.value_or(dtype);
+        const DType expected = c.result_of(dtype);
         if (y.dtype() != expected) return fmt::format("the result is {}", describe(y));
         const Array want = c.reference(inputs);
         const double scale = largest(want);
         const bool exact = !is_floating(expected);
+        const DType format = c.widens || !half ? expected : dtype;
         const std::string d = first_difference(read(y), want, [&](double w) {
-          return exact ? 0 : bound(half ? dtype : expected, c.roundings, w, scale);
+          return exact ? 0 : bound(format, c.roundings, w, scale);
         });
         return d.empty() ? trial.damage() : d;
       });
@@ -306,26 +308,50 @@ Faults check_gradients(const Case& c, Device device) {
   return faults;
 }
 
-Faults check_bits(const Case& c) {
+namespace {
+
+// The same bits as laid out plainly on one thread, for each layout and number of threads.
+template <size_t L, size_t T>
+Faults check_bits(const Case& c, DType dtype, const Layout (&layouts)[L], const int (&threads)[T]) {
   Faults faults;
-  for (const Layout layout : kLayouts) {
-    attempt(&faults, c, name(layout, DType::kF32), [&]() -> std::string {
-      const Arrays inputs = make_inputs(c, layout);
-      Outcome plain;
-      {
+  std::optional<Outcome> plain;
+  for (const Layout layout : layouts) {
+    attempt(&faults, c, name(layout, dtype), [&]() -> std::string {
+      const Arrays inputs = rounded_inputs(c, make_inputs(c, layout), dtype);
+      if (layout == Layout::kExpanded || !plain.has_value()) {  // expanding changes the values
         const Threads one(1);
-        plain = outcome_of(c, inputs, DType::kF32, Layout::kContiguous, Device::kCpu);
+        plain = outcome_of(c, inputs, dtype, Layout::kContiguous, Device::kCpu);
       }
-      for (const int n : {1, 2, 3}) {
-        const Threads threads(n);
-        const Outcome now = outcome_of(c, inputs, DType::kF32, layout, Device::kCpu);
-        const std::string d = differing_bits(now, plain);
-        if (!d.empty()) return fmt::format("{} threads: {}", n, d);
+      std::string found;
+      for (const int n : threads) {
+        const Threads several(n);
+        const Outcome now = outcome_of(c, inputs, dtype, layout, Device::kCpu);
+        if (std::string d = differing_bits(now, *plain); !d.empty() && found.empty()) {
+          found = fmt::format("{} threads: {}", n, d);
+        }
       }
-      return "";
+      if (layout == Layout::kExpanded) plain.reset();
+      return found;
     });
   }
   return faults;
+}
+
+}  // namespace
+
+Faults check_bits(const Case& c) {
+  Faults faults = check_bits(c, DType::kF32, kLayouts, {1, 2, 3});
+  for (const DType dtype : {DType::kF64, DType::kBF16}) {
+    if (dtype == DType::kBF16 && c.roundings == 0) continue;
+    const Faults more = check_bits(c, dtype, kLayouts, {2});
+    faults.insert(faults.end(), more.begin(), more.end());
+  }
+  return faults;
+}
+
+Faults check_large_bits(const Case& c) {
+  return check_bits(c, DType::kF32, {Layout::kContiguous, Layout::kTransposed, Layout::kOffset},
+                    {1, 2});
 }
 
 Faults check_against_f64(const Case& c) {

@@ -20,8 +20,11 @@ Faults check_values(const Case& c, Device device);
 // reference (step 1e-6, bound 1e-6), on every layout; then f32, f16 and bf16 against f64.
 Faults check_gradients(const Case& c, Device device);
 
-// f32 results and gradients have the same bits on every layout and with 1, 2 and 3 threads.
+// Results and gradients have the same bits on every layout and with 1, 2 and 3 threads (f32; f64
+// and bf16 with 2).
 Faults check_bits(const Case& c);
+// The same for large cases: f32 contiguous, transposed and offset, 1 and 2 threads.
+Faults check_large_bits(const Case& c);
 
 // f32 results and gradients against f64, for cases without a reference.
 Faults check_against_f64(const Case& c);

@@ -77,7 +77,7 @@ Row unary_row(const std::string& op, const UnaryFunction& function,
                          .reference = [=](const Arrays& in) { return map(in[0], f); }});
   }
   row.refusals.push_back({"an integer input", [=] { function(i64({2, 3})); }, {"i64", "(2, 3)"}});
-  row.refusals.push_back({"no input", [=] { function(Tensor()); }, {"undefined"}});
+  row.refusals.push_back({"no input", [=] { function(Tensor()); }, {"missing"}});
   return row;
 }
 
@@ -97,7 +97,7 @@ std::vector<Refusal> binary_refusals(const BinaryFunction& function) {
        [=] {
          function(f32({2, 3}), Tensor());
        },
-       {"undefined"}},
+       {"missing"}},
   };
 }
 
@@ -218,7 +218,7 @@ Row to_row() {
        .reference =
            [](const Arrays& in) { return map(in[0], [](double x) { return std::trunc(x); }); },
        .result = DType::kI64});
-  row.refusals = {{"no input", [] { to(Tensor(), DType::kF32); }, {"undefined"}}};
+  row.refusals = {{"no input", [] { to(Tensor(), DType::kF32); }, {"missing"}}};
   return row;
 }
 

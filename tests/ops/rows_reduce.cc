@@ -88,7 +88,7 @@ Row sum_row() {
                    [] {
                      sum(f32({2, 3}), {1, -1});
                    },
-                   {"(1, -1)"}}};
+                   {"dimension 1"}}};
   return row;
 }
 

@@ -89,7 +89,7 @@ Row permute_row() {
        [] {
          permute(f32({2, 3}), {0});
        },
-       {"(0,)", "(2, 3)"}},
+       {"(2, 3)"}},
       {"no such dimension",
        [] {
          permute(f32({2, 3}), {0, 2});
@@ -178,9 +178,9 @@ Row slice_row() {
        {"5", "(4, 3)"}},
       {"before the start",
        [] {
-         slice(f32({4, 3}), 0, -1, 2);
+         slice(f32({4, 3}), 0, -5, 2);
        },
-       {"-1", "(4, 3)"}},
+       {"(4, 3)"}},
       {"a stop before the start",
        [] {
          slice(f32({4, 3}), 0, 3, 2);

@@ -52,11 +52,18 @@ struct Case {
   // Roundings to the storage type between inputs and result, for f16 and bf16: a composition rounds
   // once a part. 0: the op is not meant for 16-bit floats.
   int roundings = 1;
-  // False where equal elements (an expanded input) put the function on a kink: the largest of
-  // equals.
+  // False where equal elements (an expanded input) put the function on a kink (the largest of
+  // equals) or where it has no condition to speak of (a deviation of nothing).
   bool expandable = true;
   // What the result is stored as; empty: as the first floating input.
   std::optional<DType> result = {};
+  // 16-bit floats give an f32 result, whose gradient still comes back in 16 bits.
+  bool widens = false;
+
+  DType result_of(DType input) const {
+    if (result.has_value()) return *result;
+    return widens && input != DType::kF64 ? DType::kF32 : input;
+  }
 };
 
 // A call that must be refused; the message names the op in brackets and holds every needle.
