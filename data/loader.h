@@ -11,8 +11,8 @@
 #include <map>
 #include <memory>
 #include <mutex>
-#include <set>
 #include <string>
+#include <string_view>
 #include <thread>
 #include <vector>
 
@@ -66,7 +66,8 @@ struct BrokenFile {
 
 class Loader {
  public:
-  // UsageError: options that make no sense, a batch larger than the set (with drop_last).
+  // UsageError: options that make no sense, a set of which nothing decodes (tried at once, at most
+  // 100 pictures), a batch larger than the set (with drop_last).
   Loader(std::shared_ptr<const Dataset> dataset, DataOptions options);
   ~Loader();
   Loader(const Loader&) = delete;
@@ -84,20 +85,24 @@ class Loader {
   // names three. From one thread at a time.
   Batch next();
 
-  // All that were found broken in the batches handed out so far, sorted by name.
+  // All that were found broken in the batches handed out so far, sorted by name. From the thread
+  // that calls next().
   std::vector<BrokenFile> broken_files() const;
 
  private:
   struct Slot;
 
+  void check_options() const;
+  void probe();
+  std::shared_ptr<const std::vector<int64_t>> order_of(int64_t epoch);
   std::shared_ptr<Slot> make_slot(int64_t epoch, int64_t k);
   void fill_ahead();
   bool work_on(std::unique_lock<std::mutex>& lock, bool front_only);
   void run_worker();
   void fill(Slot& slot, int64_t position) const;
   void account(const Slot& slot);
-  [[noreturn]] void refuse(const std::string& why) const;
-  std::shared_ptr<const std::vector<int64_t>> order_of(int64_t epoch);
+  void mark_tried(int64_t index);
+  std::string broken_summary() const;
 
   std::shared_ptr<const Dataset> dataset_;
   DataOptions options_;
@@ -106,7 +111,8 @@ class Loader {
   // Used by the thread that calls next() and seek().
   int64_t next_epoch_ = 0, next_k_ = 0;  // of the slot to be queued next
   std::map<int64_t, std::shared_ptr<const std::vector<int64_t>>> orders_;  // of the live epochs
-  std::set<int64_t> tried_;
+  std::vector<bool> tried_;                                                // by index
+  int64_t tried_count_ = 0;
   std::map<int64_t, std::string> broken_;  // index -> reason
 
   std::mutex mutex_;  // guards what follows, and the counters in slots

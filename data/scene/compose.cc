@@ -228,9 +228,11 @@ void set_light(PhiloxStream& random, Scene& scene) {
 
 }  // namespace
 
+Kind main_kind(PhiloxStream& random) { return static_cast<Kind>(random.below(kNumKinds)); }
+
 Scene compose(PhiloxStream& random) {
   Scene scene;
-  const Kind kind = static_cast<Kind>(random.below(kNumKinds));  // first: builtin.cc relies on it
+  const Kind kind = main_kind(random);
   const Palette& palette = kPalettes[random.below(std::size(kPalettes))];
   scene.things.push_back(make_thing(random, kind, palette));
   set_backdrop(random, scene, palette);

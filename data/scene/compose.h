@@ -35,6 +35,8 @@ struct Scene {
   float vignette = 0;
 };
 
+// What the picture is of: the first draw, so that a label costs no drawing.
+Kind main_kind(PhiloxStream& random);
 Scene compose(PhiloxStream& random);
 
 }  // namespace tessera::scene

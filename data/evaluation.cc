@@ -1,0 +1,54 @@
+// Fits pictures to a size and hands them out as floats.
+// Rule: no draws, no normalisation.
+#include "data/evaluation.h"
+
+#include <utility>
+
+#include "data/transforms.h"
+#include "engine/error.h"
+
+namespace tessera {
+
+Image fit_picture(Image image, int height, int width, int channels) {
+  if (image.channels != channels) image = grayscale(image, channels);
+  if (image.height == height && image.width == width) return image;
+  // The scale at which the target just fits in: for a square one, its side as the shorter side.
+  const bool by_height =
+      static_cast<int64_t>(image.height) * width <= static_cast<int64_t>(image.width) * height;
+  const int64_t have = by_height ? image.height : image.width, want = by_height ? height : width;
+  const int h = by_height ? height : static_cast<int>(image.height * want / have);
+  const int w = by_height ? static_cast<int>(image.width * want / have) : width;
+  return center_crop(resize(image, h, w, Interpolation::kBicubic), height, width);
+}
+
+EvaluationReader::EvaluationReader(std::shared_ptr<const Dataset> dataset, int height, int width,
+                                   int channels)
+    : dataset_(std::move(dataset)), height_(height), width_(width), channels_(channels) {
+  TESSERA_CHECK_USAGE(height > 0 && width > 0 && (channels == 1 || channels == 3),
+                      "[data] pictures of {} x {} with {} channels; wanted 1 or 3 channels", width,
+                      height, channels);
+}
+
+void EvaluationReader::read(int64_t i, float* out) const {
+  TESSERA_CHECK(i >= 0 && (i < size() || dataset_->endless()),
+                "[data] there is no picture {} of {}", i, size());
+  constexpr float kZero[3] = {0, 0, 0}, kOne[3] = {1, 1, 1};
+  const size_t channels = static_cast<size_t>(channels_);
+  to_tensor_normalize(fit_picture(dataset_->picture(i), height_, width_, channels_),
+                      {kZero, channels}, {kOne, channels}, out);
+}
+
+Tensor EvaluationReader::picture(int64_t i) const {
+  Tensor out = Tensor::empty({channels_, height_, width_});
+  read(i, out.data<float>());
+  return out;
+}
+
+Tensor EvaluationReader::pictures(int64_t first, int64_t count) const {
+  Tensor out = Tensor::empty({count, channels_, height_, width_});  // (B, C, H, W)
+  const int64_t step = int64_t{channels_} * height_ * width_;
+  for (int64_t i = 0; i < count; ++i) read(first + i, out.data<float>() + i * step);
+  return out;
+}
+
+}  // namespace tessera

@@ -1,0 +1,333 @@
+// A queue of batches in the order they are handed out; whoever is free fills the oldest unfilled
+// part. Rule: threads share out positions, never draws: a position's picture, augmentation and
+// place in the tensor are fixed before any thread sees it. Broken files are counted where batches
+// are handed out, in order, so that a run stops at the same batch for any number of workers.
+#include "data/loader.h"
+
+#include <algorithm>
+#include <exception>
+#include <numeric>
+#include <utility>
+
+#include "data/augment.h"
+#include "data/evaluation.h"
+#include "data/transforms.h"
+#include "engine/error.h"
+
+namespace tessera {
+namespace {
+
+constexpr int64_t kChunk =
+    16;  // positions taken at a time: small beside a batch, big beside a lock
+constexpr int64_t kMaxReplacements = 100;  // tries for one position before the set is called broken
+constexpr int64_t kEnoughTried = 100;
+constexpr int kMaxShift = 2;
+
+// Decode results of one position: the file that was used last, and the broken ones before it.
+struct Attempts {
+  int64_t used = -1;                                    // -1: none could be decoded
+  std::vector<std::pair<int64_t, std::string>> broken;  // index, reason
+};
+
+void fill_normalized(const Image& image, const DataOptions& options, Shift shift,
+                     float* out) {  // (C, H, W)
+  const int height = image.height, width = image.width;
+  to_tensor_normalize(image, options.mean, options.std, out);
+  if (shift.dy == 0 && shift.dx == 0) return;
+  std::vector<float> moved(static_cast<size_t>(image.channels) * height * width);
+  for (int c = 0; c < image.channels; ++c) {
+    for (int y = std::max(shift.dy, 0); y < std::min(height, height + shift.dy); ++y) {
+      const float* from = out + (static_cast<int64_t>(c) * height + y - shift.dy) * width;
+      float* to = &moved[(static_cast<size_t>(c) * height + y) * width];
+      const int first = std::max(shift.dx, 0), last = std::min(width, width + shift.dx);
+      std::copy(from + first - shift.dx, from + last - shift.dx, to + first);
+    }
+  }
+  std::copy(moved.begin(), moved.end(), out);
+}
+
+}  // namespace
+
+struct Loader::Slot {
+  Batch batch;
+  std::shared_ptr<const std::vector<int64_t>> order;  // of the epoch
+  std::vector<Attempts> attempts;                     // by position in the batch
+  float* images = nullptr;                            // the batch's tensor
+  std::exception_ptr failure;                         // other than a broken file
+  int64_t taken = 0, done = 0;                        // positions; guarded by mutex_
+
+  int64_t size() const { return static_cast<int64_t>(attempts.size()); }
+};
+
+Augment augment_from_name(std::string_view name) {
+  for (Augment a : {Augment::kNone, Augment::kCropFlip, Augment::kShiftFlip}) {
+    if (name == name_of(a)) return a;
+  }
+  throw UsageError(fmt::format("[data] no augmentation '{}': none, crop-flip or shift-flip", name));
+}
+
+const char* name_of(Augment augment) {
+  switch (augment) {
+    case Augment::kNone:
+      return "none";
+    case Augment::kCropFlip:
+      return "crop-flip";
+    case Augment::kShiftFlip:
+      break;
+  }
+  return "shift-flip";
+}
+
+Loader::Loader(std::shared_ptr<const Dataset> dataset, DataOptions options)
+    : dataset_(std::move(dataset)), options_(std::move(options)), tried_(dataset_->size()) {
+  check_options();
+  probe();
+  const int64_t n = dataset_->size(), batch = options_.batch_size;
+  TESSERA_CHECK_USAGE(!options_.drop_last || batch <= n,
+                      "[data] batch size {} is larger than the set of {} pictures", batch, n);
+  batches_per_epoch_ = options_.drop_last ? n / batch : (n + batch - 1) / batch;
+  for (int i = 0; i < options_.workers; ++i) threads_.emplace_back([this] { run_worker(); });
+}
+
+void Loader::check_options() const {
+  const DataOptions& o = options_;
+  TESSERA_CHECK_USAGE(o.batch_size > 0, "[data] batch size {} is not a number from 1 on",
+                      o.batch_size);
+  TESSERA_CHECK_USAGE(o.height > 0 && o.width > 0, "[data] image size {} x {} has no pixels",
+                      o.width, o.height);
+  TESSERA_CHECK_USAGE(o.channels == 1 || o.channels == 3, "[data] {} channels, wanted 1 or 3",
+                      o.channels);
+  const size_t channels = static_cast<size_t>(o.channels);
+  TESSERA_CHECK_USAGE(o.mean.size() == channels && o.std.size() == channels,
+                      "[data] {} means and {} deviations for {} channels", o.mean.size(),
+                      o.std.size(), channels);
+  for (float s : o.std) TESSERA_CHECK_USAGE(s > 0, "[data] a standard deviation of {}", s);
+  TESSERA_CHECK_USAGE(
+      o.crop_scale[0] > 0 && o.crop_scale[0] <= o.crop_scale[1] && o.crop_scale[1] <= 1,
+      "[data] crop scale {} to {} is no range within (0, 1]", o.crop_scale[0], o.crop_scale[1]);
+  TESSERA_CHECK_USAGE(o.workers >= 0, "[data] {} workers", o.workers);
+  TESSERA_CHECK_USAGE(dataset_->size() > 0, "[data] {}: no pictures to train on", o.spec);
+}
+
+// A set of which nothing decodes is refused before anything else begins.
+void Loader::probe() {
+  const int64_t most = std::min(dataset_->size(), kEnoughTried);
+  for (int64_t i = 0; i < most; ++i) {
+    mark_tried(i);
+    try {
+      dataset_->picture(i);
+      return;
+    } catch (const Error& error) {
+      broken_.emplace(i, error.what());
+    }
+  }
+  throw UsageError(broken_summary());
+}
+
+Loader::~Loader() {
+  {
+    const std::lock_guard lock(mutex_);
+    stop_ = true;
+  }
+  work_.notify_all();
+  for (std::thread& thread : threads_) thread.join();
+}
+
+void Loader::seek(int64_t epoch, int64_t k) {
+  TESSERA_CHECK(epoch >= 0 && k >= 0 && k < batches_per_epoch_,
+                "[data] there is no batch {} in epoch {} of {} batches", k, epoch,
+                batches_per_epoch_);
+  const std::lock_guard lock(mutex_);
+  slots_.clear();  // a worker in the middle of one holds on to it and finishes unseen
+  next_epoch_ = epoch;
+  next_k_ = k;
+}
+
+std::shared_ptr<const std::vector<int64_t>> Loader::order_of(int64_t epoch) {
+  auto& order = orders_[epoch];
+  if (order) return order;
+  auto fresh = std::make_shared<std::vector<int64_t>>(dataset_->size());
+  std::iota(fresh->begin(), fresh->end(), int64_t{0});
+  PhiloxStream random({options_.seed, static_cast<uint32_t>(epoch), kSiteOrder});
+  for (int64_t i = dataset_->size() - 1; i > 0; --i) {
+    std::swap((*fresh)[i], (*fresh)[random.below(i + 1)]);
+  }
+  order = std::move(fresh);
+  std::erase_if(orders_, [&](const auto& entry) {  // slots still in use hold on to theirs
+    return entry.first != epoch && entry.first != epoch - 1;
+  });
+  return orders_[epoch];
+}
+
+std::shared_ptr<Loader::Slot> Loader::make_slot(int64_t epoch, int64_t k) {
+  auto slot = std::make_shared<Slot>();
+  const int64_t first = k * options_.batch_size;
+  const int64_t count = std::min(options_.batch_size, dataset_->size() - first);
+  slot->order = order_of(epoch);
+  slot->batch.epoch = epoch;
+  slot->batch.k = k;
+  slot->batch.images =
+      Tensor::empty({count, options_.channels, options_.height, options_.width});  // (B, C, H, W)
+  slot->images = slot->batch.images.data<float>();
+  slot->batch.labels.resize(count);
+  slot->batch.indices.resize(count);
+  slot->attempts.resize(count);
+  return slot;
+}
+
+// Queues batches until workers have one in hand each and one to come; just the next without
+// workers.
+void Loader::fill_ahead() {
+  const size_t ahead = threads_.empty() ? 1 : threads_.size() + 1;
+  while (true) {
+    {
+      const std::lock_guard lock(mutex_);
+      if (slots_.size() >= ahead) return;
+    }
+    auto slot = make_slot(next_epoch_, next_k_);
+    if (++next_k_ == batches_per_epoch_) {
+      next_k_ = 0;
+      ++next_epoch_;
+    }
+    {
+      const std::lock_guard lock(mutex_);
+      slots_.push_back(std::move(slot));
+    }
+    work_.notify_all();
+  }
+}
+
+// Fills one chunk of the oldest batch that has positions left; false when there is none.
+bool Loader::work_on(std::unique_lock<std::mutex>& lock, bool front_only) {
+  const auto open = std::find_if(slots_.begin(), slots_.end(),
+                                 [](const auto& slot) { return slot->taken < slot->size(); });
+  if (open == slots_.end() || (front_only && open != slots_.begin())) return false;
+  const std::shared_ptr<Slot> slot = *open;
+  const int64_t first = slot->taken, last = std::min(first + kChunk, slot->size());
+  slot->taken = last;
+  lock.unlock();
+  std::exception_ptr failure;
+  try {
+    for (int64_t position = first; position < last; ++position) fill(*slot, position);
+  } catch (...) {
+    failure = std::current_exception();
+  }
+  lock.lock();
+  if (failure && !slot->failure) slot->failure = failure;
+  slot->done += last - first;
+  if (slot->done == slot->size()) done_.notify_all();
+  return true;
+}
+
+void Loader::run_worker() {
+  std::unique_lock lock(mutex_);
+  while (!stop_) {
+    if (!work_on(lock, false)) work_.wait(lock);
+  }
+}
+
+void Loader::fill(Slot& slot, int64_t position) const {
+  const int64_t n = dataset_->size();
+  const int64_t epoch = slot.batch.epoch;
+  const int64_t place = slot.batch.k * options_.batch_size + position;  // within the epoch
+  const int64_t offset = dataset_->endless() ? epoch * n : 0;
+  Attempts& attempts = slot.attempts[position];
+  PhiloxStream replacement = stream_at(options_.seed, epoch, kSiteReplacement, place);
+  int64_t index = (*slot.order)[place] + offset;
+  Image image;
+  for (int64_t tries = 0; tries <= std::min(n, kMaxReplacements); ++tries) {
+    try {
+      image = dataset_->picture(index);
+      attempts.used = index;
+      break;
+    } catch (const Error& error) {
+      attempts.broken.emplace_back(index, error.what());
+      // A drawn file, then its successors: a set with one good picture still yields it.
+      index = (tries == 0 ? replacement.below(n) : (index - offset + 1) % n) + offset;
+    }
+  }
+  if (attempts.used < 0) return;
+  slot.batch.indices[position] = index;
+  slot.batch.labels[position] = dataset_->label(index);
+
+  PhiloxStream random = stream_at(options_.seed, epoch, kSiteAugment, place);
+  const int height = options_.height, width = options_.width;
+  Shift shift;
+  bool flip = false;
+  if (options_.augment == Augment::kCropFlip) {
+    if (image.channels != options_.channels) image = grayscale(image, options_.channels);
+    const Region box = draw_crop(image.height, image.width, options_.crop_scale, random);
+    image = resize_region(image, box, height, width, Interpolation::kBicubic);
+    flip = random.coin();
+  } else {
+    image = fit_picture(std::move(image), height, width, options_.channels);
+    if (options_.augment == Augment::kShiftFlip) {
+      flip = random.coin();
+      shift = draw_shift(kMaxShift, random);
+    }
+  }
+  const int64_t step = int64_t{options_.channels} * height * width;
+  if (flip) image = hflip(image);
+  fill_normalized(image, options_, shift, slot.images + position * step);
+}
+
+Batch Loader::next() {
+  fill_ahead();
+  std::unique_lock lock(mutex_);
+  const std::shared_ptr<Slot> slot = slots_.front();
+  // The caller helps with the batch that it waits for; without workers it does all of it.
+  while (slot->done < slot->size()) {
+    if (!work_on(lock, true)) done_.wait(lock);
+  }
+  slots_.pop_front();
+  lock.unlock();
+  if (slot->failure) std::rethrow_exception(slot->failure);
+  account(*slot);
+  if (!threads_.empty()) fill_ahead();  // they work while the caller trains
+  return std::move(slot->batch);
+}
+
+void Loader::mark_tried(int64_t index) {
+  const int64_t i = index % dataset_->size();  // an endless set goes on beyond its size
+  tried_count_ += !tried_[i];
+  tried_[i] = true;
+}
+
+void Loader::account(const Slot& slot) {
+  int64_t decoded = 0;
+  for (const Attempts& attempts : slot.attempts) {
+    for (const auto& [index, reason] : attempts.broken) {
+      mark_tried(index);
+      broken_.emplace(index, reason);
+    }
+    if (attempts.used < 0) continue;
+    mark_tried(attempts.used);
+    ++decoded;
+  }
+  const int64_t broken = static_cast<int64_t>(broken_.size());
+  const bool too_many = tried_count_ >= kEnoughTried && broken * 100 > tried_count_;
+  if (decoded < slot.size() || too_many) throw Error(broken_summary());
+}
+
+// One line: how many, three names, and what is wrong with the first.
+std::string Loader::broken_summary() const {
+  std::string names;
+  int named = 0;
+  for (auto it = broken_.begin(); it != broken_.end() && named < 3; ++it, ++named) {
+    names += (named == 0 ? "" : ", ") + dataset_->name(it->first);
+  }
+  return fmt::format("[data] {} of the {} pictures tried cannot be decoded: {}{}; the first: {}",
+                     broken_.size(), tried_count_, names,
+                     static_cast<int>(broken_.size()) > named ? ", ..." : "",
+                     broken_.begin()->second);
+}
+
+std::vector<BrokenFile> Loader::broken_files() const {
+  std::vector<BrokenFile> files;
+  for (const auto& [index, reason] : broken_) files.push_back({dataset_->name(index), reason});
+  std::sort(files.begin(), files.end(),
+            [](const BrokenFile& a, const BrokenFile& b) { return a.name < b.name; });
+  return files;
+}
+
+}  // namespace tessera
