@@ -87,9 +87,9 @@ Tensor conv_transpose2d(const Tensor& x, const Tensor& w, const Tensor& b = {}, 
                         int64_t padding = 0, int64_t output_padding = 0);
 
 // ---- Resampling of (N, C, H, W): two products with a small weight matrix ----
-enum class Interpolation { kNearest, kBilinear, kBicubic };
+enum class InterpolateMode { kNearest, kBilinear, kBicubic };
 // As torch.nn.functional.interpolate: bicubic a = -0.75, or -0.5 where antialias is on.
-Tensor interpolate(const Tensor& x, int64_t height, int64_t width, Interpolation mode,
+Tensor interpolate(const Tensor& x, int64_t height, int64_t width, InterpolateMode mode,
                    bool align_corners = false, bool antialias = false);
 Tensor adaptive_avg_pool2d(const Tensor& x, int64_t height, int64_t width);
 Tensor avg_pool2d(const Tensor& x, int64_t kernel, int64_t stride,

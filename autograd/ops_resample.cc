@@ -1,4 +1,4 @@
-// Interpolation and average pooling: y = Wh x Ww^T with a small weight matrix for each direction.
+// InterpolateMode and average pooling: y = Wh x Ww^T with a small weight matrix for each direction.
 // The gradient is that of the products. Max pooling picks with argmax and gathers.
 #include <algorithm>
 #include <cmath>
@@ -25,7 +25,7 @@ Tensor matrix(const std::vector<double>& values, int64_t out, int64_t in, const 
 
 // Row o of the result holds the weights of the inputs that output o is made of (out, in).
 // Conventions: torch.nn.functional.interpolate.
-std::vector<double> interpolation_weights(int64_t in, int64_t out, Interpolation mode,
+std::vector<double> interpolation_weights(int64_t in, int64_t out, InterpolateMode mode,
                                           bool align_corners, bool antialias) {
   std::vector<double> w(static_cast<size_t>(out * in), 0.0);
   const double ratio =
@@ -35,20 +35,20 @@ std::vector<double> interpolation_weights(int64_t in, int64_t out, Interpolation
     return w[static_cast<size_t>(o * in + std::clamp<int64_t>(i, 0, in - 1))];
   };
   for (int64_t o = 0; o < out; ++o) {
-    if (mode == Interpolation::kNearest) {
+    if (mode == InterpolateMode::kNearest) {
       at(o, static_cast<int64_t>(std::floor(static_cast<double>(o) * ratio))) = 1;
       continue;
     }
     if (antialias) {  // the kernel is stretched over the inputs that the output covers
       const double stretch = std::max(ratio, 1.0);
       const double centre = ratio * (static_cast<double>(o) + 0.5);
-      const double support = (mode == Interpolation::kBicubic ? 2.0 : 1.0) * stretch;
+      const double support = (mode == InterpolateMode::kBicubic ? 2.0 : 1.0) * stretch;
       const int64_t first = std::max<int64_t>(0, static_cast<int64_t>(centre - support + 0.5));
       const int64_t last = std::min(in, static_cast<int64_t>(centre + support + 0.5));
       double total = 0;
       for (int64_t i = first; i < last; ++i) {
         const double x = (static_cast<double>(i) - centre + 0.5) / stretch;
-        at(o, i) = mode == Interpolation::kBicubic ? cubic(x, -0.5) : triangle(x);
+        at(o, i) = mode == InterpolateMode::kBicubic ? cubic(x, -0.5) : triangle(x);
         total += at(o, i);
       }
       for (int64_t i = first; i < last; ++i) at(o, i) /= total;
@@ -56,10 +56,10 @@ std::vector<double> interpolation_weights(int64_t in, int64_t out, Interpolation
     }
     double source = align_corners ? static_cast<double>(o) * ratio
                                   : (static_cast<double>(o) + 0.5) * ratio - 0.5;
-    if (mode == Interpolation::kBilinear) source = std::max(source, 0.0);
+    if (mode == InterpolateMode::kBilinear) source = std::max(source, 0.0);
     const int64_t base = static_cast<int64_t>(std::floor(source));
     const double t = source - static_cast<double>(base);
-    if (mode == Interpolation::kBilinear) {
+    if (mode == InterpolateMode::kBilinear) {
       at(o, base) += 1 - t;
       at(o, base + 1) += t;
     } else {
@@ -119,7 +119,7 @@ void check_window(const char* op, const Tensor& x, int64_t kernel, int64_t strid
 
 }  // namespace
 
-Tensor interpolate(const Tensor& x, int64_t height, int64_t width, Interpolation mode,
+Tensor interpolate(const Tensor& x, int64_t height, int64_t width, InterpolateMode mode,
                    bool align_corners, bool antialias) {
   check_picture("interpolate", x);
   check_size("interpolate", height, width);

@@ -264,15 +264,15 @@ double cubic(double t, double a) {
 }
 
 // The weight of input j in output o of one axis, as torch.nn.functional.interpolate defines it.
-double axis_weight(int64_t o, int64_t j, int64_t in, int64_t out, Interpolation mode, bool align,
+double axis_weight(int64_t o, int64_t j, int64_t in, int64_t out, InterpolateMode mode, bool align,
                    bool antialias) {
   const double scale =
       align ? (out > 1 ? double(in - 1) / double(out - 1) : 0) : double(in) / double(out);
-  if (mode == Interpolation::kNearest) {
+  if (mode == InterpolateMode::kNearest) {
     return j ==
            std::min(static_cast<int64_t>(std::floor(double(o) * double(in) / double(out))), in - 1);
   }
-  const bool linear = mode == Interpolation::kBilinear;
+  const bool linear = mode == InterpolateMode::kBilinear;
   if (antialias) {
     const double widen = std::max(scale, 1.0), support = (linear ? 1 : 2) * widen;
     const double centre = scale * (double(o) + 0.5);
@@ -303,10 +303,10 @@ Row interpolate_row() {
   struct Args {
     Shape shape;
     int64_t height, width;
-    Interpolation mode;
+    InterpolateMode mode;
     bool align = false, antialias = false;
   };
-  using enum Interpolation;
+  using enum InterpolateMode;
   const Args cases[] = {{{1, 2, 4, 5}, 6, 7, kBilinear},
                         {{1, 2, 4, 5}, 3, 3, kBilinear},
                         {{1, 2, 4, 5}, 6, 7, kBilinear, true},
