@@ -1,4 +1,4 @@
-// InterpolateMode and average pooling: y = Wh x Ww^T with a small weight matrix for each direction.
+// Interpolation and average pooling: y = Wh x Ww^T with a small weight matrix for each direction.
 // The gradient is that of the products. Max pooling picks with argmax and gathers.
 #include <algorithm>
 #include <cmath>
