@@ -1,10 +1,9 @@
 // The CPU's entry in the registry: the waist's virtual functions, each one call into kernels.h.
 #include <cstring>
-#include <fstream>
 #include <new>
 
 #include "cpu/kernels.h"
-#include "cpu/pool.h"
+#include "cpu/machine.h"
 
 namespace tessera {
 namespace {
@@ -19,13 +18,7 @@ class CpuBackend final : public Backend {
     std::memcpy(host, device, bytes);
   }
   void synchronize() override {}
-  std::string describe() const override {
-    std::ifstream cpuinfo("/proc/cpuinfo");
-    for (std::string line; std::getline(cpuinfo, line);) {
-      if (line.starts_with("model name")) return line.substr(line.find(':') + 2);
-    }
-    return "unknown processor";
-  }
+  std::string describe() const override { return cpu::processor_name(); }
 
   void copy(const View& src, const View& dst) override { cpu::copy(src, dst); }
   void fill(const View& dst, double value) override { cpu::fill(dst, value); }

@@ -31,9 +31,6 @@ void parallel_ranges(int64_t n, int64_t grain, Body&& body) {
                  [&](int64_t task) { body(task * grain, std::min(n, (task + 1) * grain)); });
 }
 
-// The least of affinity mask, cgroup quota and physical cores.
-int default_num_threads();
-
 // A 64-byte aligned buffer of at least `bytes` that belongs to the calling thread, reused between
 // kernels. One kernel may hold several at once under different slots (0 .. 7).
 void* thread_scratch(int slot, int64_t bytes);

@@ -3,8 +3,6 @@
 // named by (seed, step), so that a resumed run goes on as if it had never stopped.
 #include "train/pretrain.h"
 
-#include <zlib.h>
-
 #include <cmath>
 #include <memory>
 #include <optional>
@@ -36,18 +34,19 @@ constexpr int64_t kSheetPictures = 8;
 constexpr int64_t kDryRunSteps = 11;  // the first only starts the clock
 constexpr int kInterrupted = 130;     // 128 + SIGINT, as shells count
 
-// What the pictures are, whatever folder they lie in: how many, and a sum over labels and file
-// names.
+// What the pictures are, whatever folder they lie in: how many, and a sum (FNV-1a) over labels and
+// file names.
 std::string data_id_of(const Dataset& data) {
   if (data.endless()) return fmt::format("builtin:{}", data.size());
-  uLong sum = crc32(0, nullptr, 0);
+  uint64_t sum = 0xcbf29ce484222325u;
   for (int64_t i = 0; i < data.size(); ++i) {
     const std::string path = data.name(i);
-    const std::string line =
-        fmt::format("{} {}\n", data.label(i), path.substr(path.rfind('/') + 1));
-    sum = crc32(sum, reinterpret_cast<const Bytef*>(line.data()), static_cast<uInt>(line.size()));
+    for (unsigned char c :
+         fmt::format("{} {}\n", data.label(i), path.substr(path.rfind('/') + 1))) {
+      sum = (sum ^ c) * 0x100000001b3u;
+    }
   }
-  return fmt::format("{} pictures, {:08x}", data.size(), sum);
+  return fmt::format("{} pictures, {:016x}", data.size(), sum);
 }
 
 DataOptions data_options(const PretrainRecipe& recipe, const RunOptions& options) {
