@@ -1,0 +1,66 @@
+// `tessera export`: a checkpoint's weights alone, under the official names, for other tools.
+#include <filesystem>
+#include <memory>
+
+#include "engine/error.h"
+#include "tools/command.h"
+#include "tools/trained_model.h"
+#include "train/safetensors.h"
+
+namespace tessera {
+namespace {
+
+constexpr char kNotes[] =
+    "Names and shapes are those of the official MAE code, so that others can load the file.\n"
+    "\n"
+    "Examples:\n"
+    "  tessera export --checkpoint runs/photos --out mae.safetensors\n"
+    "  tessera export --checkpoint runs/photos --out encoder.safetensors --encoder-only";
+
+struct ExportFlags {
+  CheckpointFlags model;
+  std::string out;
+  bool encoder_only = false;
+};
+
+bool is_weight(const std::string& name) { return !name.starts_with("optimizer/"); }
+
+bool is_encoder_weight(const std::string& name) {
+  return is_weight(name) && !name.starts_with("decoder_") && name != "mask_token";
+}
+
+int run(const ExportFlags& flags) {
+  TESSERA_CHECK_USAGE(!flags.out.empty(), "--out: name the file to write");
+  const OpenedCheckpoint checkpoint = open_checkpoint(flags.model);
+  std::error_code ignored;
+  TESSERA_CHECK_USAGE(!std::filesystem::equivalent(flags.out, checkpoint.path, ignored),
+                      "--out {} is the checkpoint itself", flags.out);
+  const std::map<std::string, Tensor> weights =
+      read_tensors(checkpoint.file.file(), flags.encoder_only ? is_encoder_weight : is_weight);
+  std::vector<SafetensorsTensor> tensors;
+  int64_t numbers = 0;
+  for (const auto& [name, tensor] : weights) {
+    tensors.push_back({name, tensor.dtype(), tensor.shape(), tensor.view().data});
+    numbers += tensor.numel();
+  }
+  // "format" is what other readers of safetensors ask for; the recipe says what the model is.
+  write_safetensors(flags.out, tensors,
+                    {{"format", "pt"}, {"recipe", checkpoint.file.recipe().dump()}});
+  fmt::print("{}: {} tensors, {:.2f} million numbers, from {}\n", flags.out, tensors.size(),
+             static_cast<double>(numbers) * 1e-6, checkpoint.path);
+  return 0;
+}
+
+}  // namespace
+
+Command add_export(CLI::App& root) {
+  CLI::App* app = root.add_subcommand("export", "write a model's weights for other tools");
+  app->footer(kNotes);
+  const auto flags = std::make_shared<ExportFlags>();
+  flags->model.add_to(*app);
+  app->add_option("--out", flags->out, "the safetensors file to write")->type_name("FILE");
+  app->add_flag("--encoder-only", flags->encoder_only, "leave out decoder and mask token");
+  return {app, [flags] { return run(*flags); }};
+}
+
+}  // namespace tessera

@@ -1,0 +1,54 @@
+// Values of flags as text: reading what CLI11 does not know, writing what configuration files hold.
+// Rule: a value that cannot be read is a UsageError that names its flag and repeats the value.
+#pragma once
+
+#include <fmt/format.h>
+
+#include <array>
+#include <istream>
+#include <string>
+#include <type_traits>
+#include <vector>
+
+#include "models/mae.h"
+
+namespace tessera {
+
+using Texts = std::vector<std::string>;
+
+// Two numbers in two words.
+std::array<double, 2> two_numbers(const std::string& flag, const Texts& words);
+
+// "224" or "96x128" (height x width) into the model's image size.
+void set_image_size(MaeConfig& model, const std::string& text);
+std::string image_size_text(const MaeConfig& model);
+
+// --mean and --std: one number a channel, one for all, or the word imagenet or cifar. A grey
+// picture takes the average of the three.
+std::vector<float> mean_from(const Texts& words, int64_t channels);
+std::vector<float> std_from(const Texts& words, int64_t channels);
+
+// What a user would type for the value. Empty for a negative number: "not set", where allowed.
+template <class T>
+Texts texts_of(const T& value) {
+  if constexpr (std::is_same_v<T, std::string>) {
+    return {value};
+  } else if constexpr (std::is_same_v<T, bool>) {
+    return {value ? "true" : "false"};
+  } else if constexpr (std::is_arithmetic_v<T>) {
+    return value < T{0} ? Texts{} : Texts{fmt::format("{}", value)};
+  } else {
+    Texts texts;
+    for (const auto& element : value) texts.push_back(fmt::format("{}", element));
+    return texts;
+  }
+}
+
+// The value in a configuration file: 4, "vit_tiny", [0.9, 0.95].
+std::string config_value(const Texts& texts);
+
+// A configuration file's text without its comments. CLI11's reader would take a '#' inside quotes
+// for one, and cut a path there.
+std::string without_comments(std::istream& file);
+
+}  // namespace tessera

@@ -1,0 +1,132 @@
+// From flags to the settings of a run: new, or resumed; and the file that holds them.
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+
+#include "engine/error.h"
+#include "models/presets.h"
+#include "tools/pretrain_flags.h"
+#include "tools/version.h"
+#include "train/run_folder.h"
+
+namespace tessera {
+
+namespace fs = std::filesystem;
+
+PretrainSettings PretrainFlags::settings() {
+  if (!config_file_.empty()) read_config(config_file_);
+  return given("resume") ? resumed_run() : new_run();
+}
+
+bool PretrainFlags::given(const std::string& name) const {
+  return app_.get_option("--" + name)->count() > 0;
+}
+
+PretrainSettings PretrainFlags::new_run() const {
+  PretrainSettings settings;
+  PretrainRecipe& recipe = settings.recipe;
+  for (const Flag& flag : flags_) {
+    if (flag.name() == "arch" && flag.given()) flag.apply(settings);
+  }
+  recipe.model = mae_preset(recipe.arch);
+  const MaeConfig preset = recipe.model;
+  for (const Flag& flag : flags_) {
+    if (flag.given()) flag.apply(settings);
+  }
+  if (!given("patch-size")) {
+    recipe.model.patch = default_patch(preset, recipe.model.image_height, recipe.model.image_width);
+  }
+  if (recipe.mean.empty()) recipe.mean = mean_from({"imagenet"}, recipe.model.channels);
+  if (recipe.std.empty()) recipe.std = std_from({"imagenet"}, recipe.model.channels);
+  return settings;
+}
+
+PretrainSettings PretrainFlags::resumed_run() const {
+  PretrainSettings typed;
+  for (const Flag& flag : flags_) {
+    if (flag.given() && flag.role != Role::kResult) flag.apply(typed);
+  }
+  const std::string& out = typed.options.out;
+  TESSERA_CHECK_USAGE(!out.empty(), "--resume: name the run's folder with --out");
+
+  // What the checkpoint does not hold (where the pictures are, how often to save) is in the run's
+  // config.toml, and so is everything while there is no checkpoint yet.
+  CLI::App scratch;
+  PretrainFlags stored(scratch);
+  const std::string config = out + "/config.toml";
+  const bool has_config = fs::exists(config);
+  if (has_config) stored.read_config(config);
+  PretrainSettings settings = stored.new_run();
+  const bool has_checkpoint = !list_checkpoints(out).empty();
+  TESSERA_CHECK_USAGE(has_checkpoint || has_config, "--resume: {} holds no run to go on with", out);
+  TESSERA_CHECK_USAGE(has_config || given("data"),
+                      "--resume: {} is gone; name the pictures with --data", config);
+  if (has_checkpoint) settings.recipe = recipe_of_run(out);
+
+  check_same(settings);
+  const MachineFlags before = settings.machine;
+  for (const Flag& flag : flags_) {
+    if (flag.given() && flag.role != Role::kResult) flag.apply(settings);
+  }
+  if (has_config && device_from_name(settings.machine.device) != device_from_name(before.device)) {
+    fmt::print(stderr, "warning: --device {}: the run was on {}; it goes on, but not bit for bit\n",
+               settings.machine.device, before.device);
+  }
+  return settings;
+}
+
+void PretrainFlags::check_same(const PretrainSettings& of_run) const {
+  for (const Flag& flag : flags_) {
+    if (!flag.given() || flag.role != Role::kResult) continue;
+    PretrainSettings typed = of_run;
+    flag.apply(typed);
+    const Texts now = flag.show(typed), before = flag.show(of_run);
+    TESSERA_CHECK_USAGE(
+        now == before,
+        "--{} {} is not the run's own ({}): --resume takes its settings from the checkpoint",
+        flag.name(), fmt::join(now, " "),
+        before.empty() ? "not set" : fmt::format("{}", fmt::join(before, " ")));
+  }
+}
+
+void PretrainFlags::read_config(const std::string& path) {
+  std::ifstream file(path);
+  TESSERA_CHECK_USAGE(file && fs::is_regular_file(path), "--config {}: no such file", path);
+  std::istringstream text(without_comments(file));
+  for (const CLI::ConfigItem& item : CLI::ConfigTOML().from_config(text)) {
+    CLI::Option* option = app_.get_option_no_throw("--" + item.name);
+    const bool known =
+        option != nullptr && item.parents.empty() && item.name != "config" && item.name != "help";
+    TESSERA_CHECK_USAGE(known, "{}: there is no setting '{}'", path, item.fullname());
+    if (option->count() > 0) continue;  // typed flags win
+    try {
+      option->add_result(item.inputs);
+      option->run_callback();
+    } catch (const CLI::ParseError& error) {
+      throw UsageError(fmt::format("{}: {}", path, error.what()));
+    }
+  }
+}
+
+std::string PretrainFlags::config_text(const PretrainSettings& settings) const {
+  PretrainSettings written = settings;
+  std::string& data = written.options.data;
+  if (!data.starts_with("builtin:")) data = fs::absolute(data).lexically_normal().string();
+
+  std::string text = fmt::format(
+      "# A run of tessera {}. The same again: tessera pretrain mae --config THIS --out NEW\n",
+      kVersion);
+  std::string group;
+  for (const Flag& flag : flags_) {
+    const Texts value = flag.show(written);
+    if (flag.role == Role::kStart || value.empty()) continue;
+    if (group != flag.option->get_group()) {
+      group = flag.option->get_group();
+      text += fmt::format("\n# {}\n", group);
+    }
+    text += fmt::format("{} = {}\n", flag.name(), config_value(value));
+  }
+  return text;
+}
+
+}  // namespace tessera

@@ -1,0 +1,52 @@
+// A model back from a checkpoint, and pictures to try it on: what `reconstruct`, `evaluate`, `info`
+// and `export` share.
+// Rule: a checkpoint is foreign data: whatever is wrong with it is one line that names the file.
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <memory>
+#include <string>
+
+#include "data/dataset.h"
+#include "models/mae.h"
+#include "train/checkpoint.h"
+#include "train/pretrain.h"
+#include "train/reconstruction.h"
+
+namespace tessera {
+
+// --checkpoint and --arch.
+struct CheckpointFlags {
+  std::string checkpoint;  // a file, or a run's folder: its newest whole one
+  std::string arch;        // when given, what the checkpoint must be
+
+  void add_to(CLI::App& app);
+};
+
+struct OpenedCheckpoint {
+  std::string path;
+  Checkpoint file;
+  PretrainRecipe recipe;
+};
+// UsageError: no such file, another architecture than --arch names. Error: a broken file.
+OpenedCheckpoint open_checkpoint(const CheckpointFlags& flags);
+
+struct TrainedModel {
+  std::string path;
+  PretrainRecipe recipe;
+  std::unique_ptr<Mae> model;
+
+  const MaeConfig& config() const { return recipe.model; }
+  Normalisation normalisation() const { return {recipe.mean, recipe.std}; }
+};
+TrainedModel load_model(const CheckpointFlags& flags);
+
+// Pictures to judge a model on: the held-out ones where the set has some, else all. Drawn ones are
+// never those of a training: builtin:N is N of another stream.
+std::shared_ptr<const Dataset> evaluation_pictures(const std::string& spec, double holdout,
+                                                   const MaeConfig& config);
+
+// What must be said with every figure and picture of a norm-pix model.
+void say_what_norm_pix_means(const MaeConfig& config);
+
+}  // namespace tessera

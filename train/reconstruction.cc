@@ -1,0 +1,205 @@
+// Judging a masked autoencoder on held-out pictures, and drawing what it answers.
+// Batches are cut by the pictures' size alone, so a picture's score does not depend on who asks.
+#include "train/reconstruction.h"
+
+#include <algorithm>
+#include <future>
+#include <span>
+
+#include "autograd/functions.h"
+#include "autograd/tape.h"
+#include "engine/backend.h"
+#include "engine/error.h"
+#include "engine/raw.h"
+#include "models/reconstruct.h"
+#include "train/fills.h"
+
+namespace tessera {
+namespace {
+
+// Apart from the sites of a training step: no mask of the training is met again here.
+constexpr uint32_t kSiteEvaluationMask = 32;
+constexpr int64_t kBatchPixels = 64 * 1024;  // 64 pictures of 32 x 32, one of 256 x 256
+
+// The sheet: small pictures are magnified to at most this side, margins in pixels of the sheet.
+constexpr int64_t kSheetSide = 160;
+constexpr int kMargin = 4;
+constexpr uint8_t kBackground = 255;
+constexpr float kHidden = 0.5f;  // hidden patches are drawn mid-grey
+
+// Some pictures and the model's word on them, all in [0, 1] save for what the model overshoots.
+struct Completion {
+  std::vector<int64_t> ids;     // those that could be read
+  Tensor truth;                 // (B, C, H, W)
+  Tensor predicted;             // (B, C, H, W) every patch
+  std::vector<uint8_t> hidden;  // (B, H, W): 1 in hidden pixels
+};
+
+// (C) values as (1, C, 1, 1), to broadcast over pictures.
+Tensor per_channel(const std::vector<float>& values) {
+  return Tensor::from(values, {1, static_cast<int64_t>(values.size()), 1, 1});
+}
+
+Completion complete(const Mae& model, const EvaluationReader& reader,
+                    const Normalisation& normalisation, double mask_ratio, uint64_t seed,
+                    std::span<const int64_t> pictures) {
+  const NoGrad no_grad;
+  const MaeConfig& config = model.config();
+  Completion result;
+  std::vector<Tensor> images, noises;
+  for (const int64_t i : pictures) {
+    try {
+      images.push_back(raw::reshape(reader.picture(i),
+                                    {1, config.channels, config.image_height, config.image_width}));
+    } catch (const Error& error) {
+      fmt::print(stderr, "passed over: {}\n", error.what());
+      continue;
+    }
+    result.ids.push_back(i);
+    noises.push_back(evaluation_noise(i, config.patches(), seed));
+  }
+  if (result.ids.empty()) return result;
+
+  result.truth = raw::cat(images, 0);
+  const Tensor mean = per_channel(normalisation.mean), std = per_channel(normalisation.std);
+  const Masking masking =
+      random_masking(raw::cat(noises, 0), kept_patches(config.patches(), mask_ratio));
+  const Reconstruction answer = reconstruct(model, (result.truth - mean) / std, masking);
+  result.predicted = answer.predicted * std + mean;
+  for (const float removed : answer.removed.to_vector<float>()) {
+    result.hidden.push_back(removed != 0 ? 1 : 0);
+  }
+  return result;
+}
+
+// body(i) for i in [0, n) on as many threads as kernels may use; each i writes its own results.
+template <class Body>
+void for_each_on_threads(int64_t n, const Body& body) {
+  const int64_t threads = std::clamp<int64_t>(num_threads(), 1, n);
+  std::vector<std::future<void>> parts;
+  for (int64_t t = 0; t < threads; ++t) {
+    parts.push_back(std::async(std::launch::async, [=, &body] {
+      for (int64_t i = t; i < n; i += threads) body(i);
+    }));
+  }
+  for (std::future<void>& part : parts) part.get();
+}
+
+void check_mask_ratio(const MaeConfig& config, double mask_ratio) {
+  MaeConfig asked = config;
+  asked.mask_ratio = mask_ratio;
+  asked.check();
+}
+
+// Copies a (C, H, W) picture in [0, 1] onto the sheet, each pixel scale x scale, grey as RGB.
+void draw(Image& sheet, int top, int left, int scale, Pixels picture, PictureSize size) {
+  for (int y = 0; y < static_cast<int>(size.height) * scale; ++y) {
+    for (int x = 0; x < static_cast<int>(size.width) * scale; ++x) {
+      const int64_t pixel = (y / scale) * size.width + x / scale;
+      for (int c = 0; c < 3; ++c) {
+        const int64_t plane = std::min<int64_t>(c, size.channels - 1) * size.pixels();
+        const float value = std::clamp(picture[plane + pixel], 0.0f, 1.0f);
+        sheet.at(top + y, left + x, c) = static_cast<uint8_t>(value * 255 + 0.5f);
+      }
+    }
+  }
+}
+
+}  // namespace
+
+Tensor evaluation_noise(int64_t picture, int64_t patches, uint64_t seed) {
+  return raw::uniform({1, patches},
+                      RandomKey{seed, static_cast<uint32_t>(picture), kSiteEvaluationMask});
+}
+
+ReconstructionScores evaluate_reconstruction(const Mae& model, const EvaluationReader& reader,
+                                             const Normalisation& normalisation, double mask_ratio,
+                                             uint64_t seed, bool with_fills, int64_t limit) {
+  const MaeConfig& config = model.config();
+  check_mask_ratio(config, mask_ratio);
+  const PictureSize size{config.channels, config.image_height, config.image_width};
+  const int64_t values = size.channels * size.pixels();
+  const int64_t wanted = limit < 0 ? reader.size() : std::min(limit, reader.size());
+  const int64_t batch = std::max<int64_t>(1, kBatchPixels / size.pixels());
+
+  ReconstructionScores total;
+  for (int64_t first = 0; first < wanted; first += batch) {
+    std::vector<int64_t> pictures;
+    for (int64_t i = first; i < std::min(first + batch, wanted); ++i) pictures.push_back(i);
+    const Completion done = complete(model, reader, normalisation, mask_ratio, seed, pictures);
+    const int64_t count = std::ssize(done.ids);
+    if (count == 0) continue;
+
+    std::vector<ReconstructionScores> scores(static_cast<size_t>(count));
+    const float* truths = done.truth.data<float>();
+    const Tensor predicted = raw::contiguous(done.predicted);
+    const float* guesses = predicted.data<float>();
+    for_each_on_threads(count, [&](int64_t b) {
+      const Pixels truth(truths + b * values, static_cast<size_t>(values));
+      const Pixels guess(guesses + b * values, static_cast<size_t>(values));
+      const Mask hidden(done.hidden.data() + b * size.pixels(), static_cast<size_t>(size.pixels()));
+      ReconstructionScores& score = scores[static_cast<size_t>(b)];
+      score.model = masked_psnr(truth, guess, hidden, size);
+      if (!with_fills) return;
+      score.mean = masked_psnr(truth, fill_mean(truth, hidden, size), hidden, size);
+      score.nearest = masked_psnr(truth, fill_nearest(truth, hidden, size), hidden, size);
+      score.bilinear = masked_psnr(truth, fill_bilinear(truth, hidden, size), hidden, size);
+      score.harmonic = masked_psnr(truth, fill_harmonic(truth, hidden, size), hidden, size);
+    });
+    for (const ReconstructionScores& score : scores) {
+      total.model += score.model;
+      total.mean += score.mean;
+      total.nearest += score.nearest;
+      total.bilinear += score.bilinear;
+      total.harmonic += score.harmonic;
+    }
+    total.images += count;
+  }
+  TESSERA_CHECK(total.images > 0, "none of {} pictures could be read", wanted);
+  for (double* sum :
+       {&total.model, &total.mean, &total.nearest, &total.bilinear, &total.harmonic}) {
+    *sum /= static_cast<double>(total.images);
+  }
+  return total;
+}
+
+Image reconstruction_sheet(const Mae& model, const EvaluationReader& reader,
+                           const Normalisation& normalisation, double mask_ratio, uint64_t seed,
+                           const std::vector<int64_t>& pictures) {
+  const MaeConfig& config = model.config();
+  check_mask_ratio(config, mask_ratio);
+  const PictureSize size{config.channels, config.image_height, config.image_width};
+  const Completion done = complete(model, reader, normalisation, mask_ratio, seed, pictures);
+  TESSERA_CHECK(!done.ids.empty(), "none of {} pictures could be read", pictures.size());
+
+  const int scale =
+      static_cast<int>(std::max<int64_t>(1, kSheetSide / std::max(size.height, size.width)));
+  const int cell_width = static_cast<int>(size.width) * scale + kMargin;
+  const int cell_height = static_cast<int>(size.height) * scale + kMargin;
+  const int rows = static_cast<int>(done.ids.size());
+  Image sheet(4 * cell_width + kMargin, rows * cell_height + kMargin, 3);
+  std::fill(sheet.pixels.begin(), sheet.pixels.end(), kBackground);
+
+  const std::vector<float> truths = done.truth.to_vector<float>();
+  const std::vector<float> answers = done.predicted.to_vector<float>();
+  const size_t values = static_cast<size_t>(size.channels * size.pixels());
+  for (int row = 0; row < rows; ++row) {
+    const Pixels truth = Pixels(truths).subspan(row * values, values);
+    const Pixels answer = Pixels(answers).subspan(row * values, values);
+    const uint8_t* hidden = done.hidden.data() + row * size.pixels();
+    std::vector<float> masked(values), pasted(values);  // (C, H, W)
+    for (size_t i = 0; i < values; ++i) {
+      const bool is_hidden = hidden[static_cast<int64_t>(i) % size.pixels()] != 0;
+      masked[i] = is_hidden ? kHidden : truth[i];
+      pasted[i] = is_hidden ? answer[i] : truth[i];
+    }
+    int left = kMargin;
+    for (const Pixels& picture : {truth, Pixels(masked), answer, Pixels(pasted)}) {
+      draw(sheet, kMargin + row * cell_height, left, scale, picture, size);
+      left += cell_width;
+    }
+  }
+  return sheet;
+}
+
+}  // namespace tessera
