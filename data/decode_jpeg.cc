@@ -29,15 +29,18 @@ struct Job {
 
 Job& job_of(j_common_ptr codec) { return *static_cast<Job*>(codec->client_data); }
 
-[[noreturn]] void fail(j_common_ptr codec) {
-  Job& job = job_of(codec);
-  if (job.message[0] == '\0') codec->err->format_message(codec, job.message);
-  std::longjmp(job.leave, 1);
-}
-
 [[noreturn]] void fail_with(j_common_ptr codec, const char* message) {
   std::snprintf(job_of(codec).message, JMSG_LENGTH_MAX, "%s", message);
-  fail(codec);
+  std::longjmp(job_of(codec).leave, 1);
+}
+
+[[noreturn]] void fail(j_common_ptr codec) {
+  if (codec->err->msg_code == JERR_NO_BACKING_STORE) {  // libjpeg would put the rest on disk
+    fail_with(codec, "it needs more working memory than is allowed");
+  }
+  char message[JMSG_LENGTH_MAX];
+  codec->err->format_message(codec, message);
+  fail_with(codec, message);
 }
 
 void ignore_message(j_common_ptr) {}
