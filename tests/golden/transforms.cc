@@ -1,0 +1,141 @@
+// Picture transforms against Pillow and torchvision: every value within 1 level of 255 and 99 % of
+// them equal; what comes out as f32 within rounding.
+// Layout: <case>/in (H, W, C) u8, <case>/out u8 or f32 (C, H, W); the sidecar lists
+// {"case", "op", "attrs"}.
+#include "data/transforms.h"
+
+#include <cmath>
+#include <cstring>
+#include <fstream>
+#include <functional>
+#include <nlohmann/json.hpp>
+#include <set>
+
+#include "tests/golden/golden.h"
+
+namespace tessera::golden {
+namespace {
+
+using Json = nlohmann::json;
+
+constexpr int kLevels = 1;
+constexpr double kEqual = 0.99;
+constexpr double kFloat = 1e-6;  // of the largest value
+
+int whole(const Json& attrs, const char* name) { return attrs.at(name).get<int>(); }
+double factor(const Json& attrs) { return attrs.at("factor").get<double>(); }
+Interpolation interpolation(const Json& attrs) {
+  return interpolation_from_name(attrs.at("interpolation").get<std::string>());
+}
+// One number, or height and width.
+std::array<int, 2> size_of(const Json& size) {
+  if (size.is_array()) return size.get<std::array<int, 2>>();
+  return {size.get<int>(), size.get<int>()};
+}
+
+using Transform = std::function<Image(const Image&, const Json&)>;
+
+const std::map<std::string, Transform> kTransforms = {
+    {"resize",
+     [](const Image& x, const Json& a) {
+       return resize(x, whole(a, "height"), whole(a, "width"), interpolation(a));
+     }},
+    {"resize_shorter_side",
+     [](const Image& x, const Json& a) {
+       return resize_shorter_side(x, whole(a, "size"), interpolation(a));
+     }},
+    {"resized_crop",
+     [](const Image& x, const Json& a) {
+       return resized_crop(x, whole(a, "top"), whole(a, "left"), whole(a, "height"),
+                           whole(a, "width"), size_of(a.at("size")), interpolation(a));
+     }},
+    {"center_crop",
+     [](const Image& x, const Json& a) {
+       const auto [height, width] = size_of(a.at("size"));
+       return center_crop(x, height, width);
+     }},
+    {"hflip", [](const Image& x, const Json&) { return hflip(x); }},
+    {"rotate",
+     [](const Image& x, const Json& a) {
+       return rotate(x, a.at("angle").get<double>(), interpolation(a),
+                     static_cast<uint8_t>(whole(a, "fill")));
+     }},
+    {"adjust_brightness",
+     [](const Image& x, const Json& a) { return adjust_brightness(x, factor(a)); }},
+    {"adjust_contrast",
+     [](const Image& x, const Json& a) { return adjust_contrast(x, factor(a)); }},
+    {"adjust_saturation",
+     [](const Image& x, const Json& a) { return adjust_saturation(x, factor(a)); }},
+    {"adjust_hue", [](const Image& x, const Json& a) { return adjust_hue(x, factor(a)); }},
+    {"grayscale", [](const Image& x, const Json&) { return grayscale(x, x.channels); }},
+};
+
+Image image_of(const Tensor& t) {
+  TESSERA_CHECK(t.ndim() == 3 && t.dtype() == DType::kU8, "is no picture: {}", describe(t));
+  Image image(static_cast<int>(t.size(1)), static_cast<int>(t.size(0)),
+              static_cast<int>(t.size(2)));
+  std::memcpy(image.pixels.data(), t.data<uint8_t>(), image.pixels.size());
+  return image;
+}
+
+std::string fault_of_picture(const Image& have, const Image& want) {
+  if (have.height != want.height || have.width != want.width || have.channels != want.channels) {
+    return fmt::format("is {} x {} x {} for {} x {} x {}", have.height, have.width, have.channels,
+                       want.height, want.width, want.channels);
+  }
+  size_t equal = 0;
+  int furthest = 0;
+  for (size_t i = 0; i < want.pixels.size(); ++i) {
+    const int distance = std::abs(int{have.pixels[i]} - int{want.pixels[i]});
+    furthest = std::max(furthest, distance);
+    equal += distance == 0;
+  }
+  const double share = static_cast<double>(equal) / static_cast<double>(want.pixels.size());
+  if (furthest <= kLevels && share >= kEqual) return "";
+  return fmt::format("off by up to {} levels, {:.2f} % equal", furthest, 100 * share);
+}
+
+std::string run_case(const File& file, const std::string& name, const std::string& op,
+                     const Json& attrs) {
+  const Image in = image_of(file.tensor(name + "/in", Device::kCpu));
+  const Tensor want = file.tensor(name + "/out", Device::kCpu);
+  if (op == "to_tensor_normalize") {
+    const auto mean = attrs.at("mean").get<std::vector<float>>();
+    const auto deviation = attrs.at("std").get<std::vector<float>>();
+    const Tensor have =
+        Tensor::from(to_tensor_normalize(in, mean, deviation), {in.channels, in.height, in.width});
+    return fault_within(have, want, kFloat * std::max(1.0, largest(want)));
+  }
+  return fault_of_picture(kTransforms.at(op)(in, attrs), image_of(want));
+}
+
+}  // namespace
+
+void run_transforms(const File& file, Report& report) {
+  std::ifstream sidecar(file.sidecar());
+  TESSERA_CHECK(sidecar.good(), "its list of cases, {}, cannot be read", file.sidecar());
+  const Json cases = Json::parse(sidecar);
+  std::set<std::string> listed;
+  for (const Json& entry : cases) {
+    const std::string name = entry.at("case").get<std::string>();
+    const std::string op = entry.at("op").get<std::string>();
+    listed.insert(name);
+    if (op != "to_tensor_normalize" && !kTransforms.contains(op)) {
+      report.skip(file.name() + " " + name, "no transform " + op);
+      continue;
+    }
+    std::string fault;
+    try {
+      fault = run_case(file, name, op, entry.at("attrs"));
+    } catch (const std::exception& e) {
+      fault = e.what();
+    }
+    report.count(file, name, fault);
+  }
+  for (const SafetensorsEntry& entry : file.reader().entries()) {
+    const std::string name = entry.name.substr(0, entry.name.find('/'));
+    if (listed.insert(name).second) report.fail(file.name() + " " + name, "is in no list of cases");
+  }
+}
+
+}  // namespace tessera::golden
