@@ -22,6 +22,7 @@ const std::map<std::string, Rooms> kMayInclude = {
     {"data", {"engine"}},
     {"train", {"models", "nn", "autograd", "data", "engine"}},
     {"tools", {"train", "models", "nn", "autograd", "data", "engine"}},
+    {"docs", {"train", "models", "nn", "autograd", "data", "engine"}},  // the examples
     {"tests", {"tools", "train", "models", "nn", "autograd", "data", "cuda", "cpu", "engine"}},
     {"third_party", {}},
 };
