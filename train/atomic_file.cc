@@ -7,7 +7,6 @@
 #include <cerrno>
 #include <cstdio>
 #include <filesystem>
-#include <system_error>
 
 #include "engine/error.h"
 #include "train/file_io.h"
@@ -63,11 +62,9 @@ void write_file_atomically(const std::string& path, std::string_view bytes) {
 
 int remove_leftovers(const std::string& folder) {
   int removed = 0;
-  std::error_code error;
-  for (const auto& entry : std::filesystem::directory_iterator(folder, error)) {
-    const std::string name = entry.path().filename().string();
+  for (const std::string& name : names_in(folder)) {
     if (name.starts_with(".") && name.ends_with(kLeftoverEnding)) {
-      removed += ::unlink(entry.path().c_str()) == 0;
+      removed += ::unlink((folder + "/" + name).c_str()) == 0;
     }
   }
   return removed;

@@ -8,6 +8,7 @@
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 namespace tessera {
 
@@ -44,6 +45,9 @@ FileDescriptor open_for_append(const std::string& path);
 
 // The whole file as bytes. An Error when it cannot be read or is longer than max_bytes.
 std::string read_file(const std::string& path, size_t max_bytes);
+
+// Names of what lies in a folder, sorted; none when it cannot be read.
+std::vector<std::string> names_in(const std::string& folder);
 
 // The folder part of a path: "a/b" -> "a", "b" -> ".", "/b" -> "/".
 std::string folder_of(const std::string& path);

@@ -139,8 +139,7 @@ void relax(std::span<float> channels, Mask hidden, PictureSize size, int64_t cou
     settled = true;
     for (int64_t c = 0; c < kLanes; ++c) settled &= largest[c] < kLargestChange;
   }
-  TESSERA_CHECK(settled, "[fill_harmonic] no solution after {} sweeps: is a value not finite?",
-                kMaxSweeps);
+  TESSERA_CHECK(settled, "[fill_harmonic] no solution after {} sweeps", kMaxSweeps);
   for (int64_t y = 0; y < size.height; ++y) {
     for (int64_t x = 0; x < size.width; ++x) {
       for (int64_t c = 0; c < count; ++c) {

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <filesystem>
 #include <nlohmann/json.hpp>
+#include <system_error>
 
 #include "engine/error.h"
 #include "train/atomic_file.h"
@@ -48,7 +49,8 @@ std::string to_json(const MetricRecord& record) {
 
 MetricsLog::MetricsLog(const std::string& folder, int64_t last_step)
     : path_(folder + "/metrics.jsonl"), events_(folder, last_step) {
-  if (std::filesystem::exists(path_)) {
+  std::error_code error;
+  if (std::filesystem::exists(path_, error)) {
     const std::string text = read_file(path_, kMaxMetricsText);
     const std::string kept = kept_records(text, last_step);
     if (kept != text) write_file_atomically(path_, kept);

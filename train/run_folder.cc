@@ -62,10 +62,9 @@ FileDescriptor lock_folder(const std::string& path) {
 
 std::vector<CheckpointFile> list_checkpoints(const std::string& folder) {
   std::vector<CheckpointFile> files;
-  std::error_code error;
-  for (const auto& entry : fs::directory_iterator(folder, error)) {
-    const int64_t step = step_of(entry.path().filename().string());
-    if (step >= 0) files.push_back({step, entry.path().string()});
+  for (const std::string& name : names_in(folder)) {
+    const int64_t step = step_of(name);
+    if (step >= 0) files.push_back({step, folder + "/" + name});
   }
   std::sort(files.begin(), files.end(),
             [](const auto& a, const auto& b) { return a.step > b.step; });
@@ -131,7 +130,8 @@ void RunFolder::prune(int keep) const {
 
 void RunFolder::add_broken_files(std::span<const std::string> lines) const {
   std::set<std::string> all;
-  if (fs::exists(broken_files_path())) {
+  std::error_code error;
+  if (fs::exists(broken_files_path(), error)) {
     std::istringstream known(read_file(broken_files_path(), kMaxBrokenFilesText));
     for (std::string line; std::getline(known, line);) all.insert(line);
   }

@@ -6,7 +6,6 @@
 #include <charconv>
 #include <chrono>
 #include <ctime>
-#include <filesystem>
 
 #include "engine/error.h"
 
@@ -82,8 +81,7 @@ Message event(int64_t step) {
 // Now in seconds, or one more than the newest file's number: readers go through files by name.
 int64_t next_file_number(const std::string& folder) {
   int64_t next = std::time(nullptr);
-  for (const auto& entry : std::filesystem::directory_iterator(folder)) {
-    const std::string name = entry.path().filename().string();
+  for (const std::string& name : names_in(folder)) {
     if (!name.starts_with(kPrefix)) continue;
     int64_t number = 0;
     std::from_chars(name.data() + kPrefix.size(), name.data() + name.size(), number);
