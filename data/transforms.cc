@@ -115,9 +115,10 @@ Image center_crop(const Image& image, int height, int width) {
 Image hflip(const Image& image) {
   Image out(image.width, image.height, image.channels);
   for (int y = 0; y < image.height; ++y) {
-    for (int x = 0; x < image.width; ++x) {
-      for (int c = 0; c < image.channels; ++c)
-        out.at(y, x, c) = image.at(y, image.width - 1 - x, c);
+    uint8_t* to = out.row(y);
+    for (const uint8_t* from = image.row(y) + image.row_bytes(); from != image.row(y);) {
+      from -= image.channels;
+      for (int c = 0; c < image.channels; ++c) *to++ = from[c];
     }
   }
   return out;

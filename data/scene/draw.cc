@@ -11,7 +11,7 @@ namespace {
 
 constexpr float kFar = 1e9f;
 constexpr int kMaxSteps = 40;
-constexpr float kNear = 0.003f;  // a surface is hit this close, in a thing's own units
+constexpr float kNear = 0.008f;  // a surface is hit this close, in a thing's own units
 
 struct Rays {
   P8 from, along;  // along are unit vectors
@@ -46,11 +46,14 @@ Rays to_local(const Thing& thing, const Rays& rays) {
   return {thing.to_local(rays.from), thing.direction_to_local(rays.along)};
 }
 
-// Distances along the rays to the thing, in world units; kFar for a miss.
-F8 trace(const Thing& thing, const Rays& rays) {
+// Distances along the rays to the thing, in world units; kFar for a miss, or where something else
+// is nearer.
+F8 trace(const Thing& thing, const Rays& rays, F8 nearest) {
   const Rays local = to_local(thing, rays);
   F8 t, leave, found = all(kFar);
   I8 going = bounds(thing, local, 0.0f, &t, &leave);
+  leave = min(leave, nearest * (1.0f / thing.scale));
+  going = going & (t < leave);
   for (int step = 0; step < kMaxSteps && any(going); ++step) {
     const F8 d = distance(thing, local.from + local.along * t);
     const I8 hit = going & (d < kNear);
@@ -71,7 +74,7 @@ Hits nearest_hits(const Scene& scene, const Rays& rays) {
     hits.take((towards < -1e-4f) & (t > 0.0f) & (t < hits.t), t, -1, kWall);
   }
   for (size_t i = 0; i < scene.things.size(); ++i) {
-    const F8 t = trace(scene.things[i], rays);
+    const F8 t = trace(scene.things[i], rays, hits.t);
     hits.take(t < hits.t, t, static_cast<int>(i), scene.things[i].kind);
   }
   return hits;
@@ -249,7 +252,7 @@ I8 levels(F8 light) {
 }
 
 bool differ(const Image& image, const std::vector<int>& what, int y, int x, int y2, int x2) {
-  constexpr int kVisible = 14;  // levels
+  constexpr int kVisible = 22;  // levels
   if (what[y * image.width + x] != what[y2 * image.width + x2]) return true;
   int most = 0;
   for (int c = 0; c < 3; ++c)
