@@ -197,8 +197,8 @@ std::vector<float> fill_nearest(Pixels picture, Mask hidden, PictureSize size) {
 }
 
 std::vector<float> fill_bilinear(Pixels picture, Mask hidden, PictureSize size) {
-  const Neighbours near = visible_neighbours(hidden, size);
   std::vector<float> filled = fill_mean(picture, hidden, size);  // (C, H, W)
+  const Neighbours near = visible_neighbours(hidden, size);
   for (int64_t y = 0; y < size.height; ++y) {
     for (int64_t x = 0; x < size.width; ++x) {
       const int64_t i = y * size.width + x;
