@@ -43,22 +43,18 @@ std::string names_of(const std::vector<CLI::App*>& commands) {
 
 // Walks the leading words through the tree of commands; a word that is none is a mistake that
 // CLI11 would only call "not expected", an end before a leaf one that it cannot name at all.
-void check_command_words(const CLI::App& root, int argc, char** argv) {
-  const CLI::App* app = &root;
+void check_command_words(CLI::App* app, int argc, char** argv) {
   std::string path = "tessera";
   for (int i = 1;; ++i) {
-    const std::vector<CLI::App*> commands =
-        const_cast<CLI::App*>(app)->get_subcommands([](CLI::App*) { return true; });
+    const auto commands = app->get_subcommands([](CLI::App*) { return true; });
     if (commands.empty() || (i < argc && argv[i][0] == '-')) return;
-    TESSERA_CHECK_USAGE(i < argc, "{}: name a command: {}; see {} --help", path, names_of(commands),
-                        path);
-    const CLI::App* next = nullptr;
-    for (const CLI::App* command : commands) {
-      if (command->check_name(argv[i])) next = command;
+    const std::string known = fmt::format("known: {}; see {} --help", names_of(commands), path);
+    TESSERA_CHECK_USAGE(i < argc, "{} wants a command; {}", path, known);
+    app = nullptr;
+    for (CLI::App* command : commands) {
+      if (command->check_name(argv[i])) app = command;
     }
-    TESSERA_CHECK_USAGE(next != nullptr, "{}: there is no command '{}'; there are {}", path,
-                        argv[i], names_of(commands));
-    app = next;
+    TESSERA_CHECK_USAGE(app != nullptr, "there is no command '{}'; {}", argv[i], known);
     path += fmt::format(" {}", argv[i]);
   }
 }
@@ -71,6 +67,12 @@ std::string typed_command(const CLI::App& root) {
     path += " " + app->get_name();
   }
   return path;
+}
+
+// CLI11 sets groups of flags two lines apart.
+std::string without_double_blanks(std::string text) {
+  for (size_t i; (i = text.find("\n\n\n")) != text.npos;) text.erase(i, 1);
+  return text;
 }
 
 int run(int argc, char** argv) {
@@ -92,16 +94,18 @@ int run(int argc, char** argv) {
   CLI::App& bench = *root.add_subcommand("bench", "measure how fast this machine trains");
   commands.push_back(add_bench_step(bench));
 
-  check_command_words(root, argc, argv);
+  check_command_words(&root, argc, argv);
   try {
     root.parse(argc, argv);
     for (const Command& command : commands) {
       if (command.app->parsed()) return command.run();
     }
-    fmt::print("{}", root.help());
-    return kMistake;
+    throw UsageError("name a command first; see tessera --help");
+  } catch (const CLI::CallForHelp&) {
+    fmt::print("{}", without_double_blanks(root.help()));
+    return 0;
   } catch (const CLI::ParseError& error) {
-    if (error.get_exit_code() == 0) return root.exit(error);  // --help, --version
+    if (error.get_exit_code() == 0) return root.exit(error);  // --version
     complain(fmt::format("{}; see {} --help", error.what(), typed_command(root)));
     return kMistake;
   }

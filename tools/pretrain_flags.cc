@@ -6,6 +6,8 @@
 namespace tessera {
 namespace {
 
+constexpr size_t kHelpWidth = 70;  // columns beside the names
+
 // The part of the settings that a field belongs to.
 template <class Owner, class Settings>
 auto& part_of(Settings& settings) {
@@ -31,13 +33,17 @@ PretrainFlags::PretrainFlags(CLI::App& app) : app_(app) {
 }
 
 void PretrainFlags::finish(Flag flag, const std::string& unit, const std::string& help) {
+  const Texts value = flag.show(PretrainSettings{});
+  const bool is_switch = flag.option->get_expected_min() == 0;
+  const bool says_default = help.find("[default") != help.npos;
   std::string text = help;
-  if (const Texts value = flag.show(PretrainSettings{});
-      !value.empty() && help.find("[default") == help.npos) {
-    text += fmt::format(" [default: {}]", fmt::join(value, " "));
+  if (!is_switch && !says_default && !value.empty()) {
+    const std::string shown = fmt::format("[default: {}]", fmt::join(value, " "));
+    const size_t line = text.size() - (text.rfind('\n') + 1);  // npos + 1 is 0
+    text += (line + shown.size() > kHelpWidth ? '\n' : ' ') + shown;
   }
   flag.option->description(text)->group(group_);
-  if (flag.option->get_expected_min() > 0) flag.option->type_name(unit);
+  if (!is_switch) flag.option->type_name(unit);
   flags_.push_back(std::move(flag));
 }
 
@@ -132,8 +138,7 @@ void PretrainFlags::add_model_flags() {
       &MaeConfig::decoder_heads);
   add("mlp-ratio", "R", "hidden width of an MLP over its width", &MaeConfig::mlp_ratio);
   add("mask-ratio", "R", "share of the patches that is hidden", &MaeConfig::mask_ratio);
-  add("norm-pix-loss", "", "targets normalised patch by patch [default: off]",
-      &MaeConfig::norm_pix_loss);
+  add("norm-pix-loss", "", "targets normalised patch by patch", &MaeConfig::norm_pix_loss);
 }
 
 void PretrainFlags::add_schedule_flags() {
@@ -155,7 +160,7 @@ void PretrainFlags::add_schedule_flags() {
 
 void PretrainFlags::add_optimiser_flags() {
   group_ = "Optimiser";
-  add("base-lr", "LR", "for 256 pictures a step; the peak is LR x batch x accumulate / 256",
+  add("base-lr", "LR", "for 256 pictures a step: the peak is LR x pictures a step / 256",
       &PretrainRecipe::base_lr);
   add("min-lr", "LR", "at the end of the half cosine", &PretrainRecipe::min_lr);
   add_words(

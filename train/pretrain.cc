@@ -79,7 +79,7 @@ class Pretraining {
     split_ = open_data(options_.data, recipe_.holdout, static_cast<int>(recipe_.model.image_height),
                        static_cast<int>(recipe_.model.image_width));
     const std::string id = data_id_of(*split_.train);
-    TESSERA_CHECK_USAGE(!options_.resume || recipe_.data_id == id,
+    TESSERA_CHECK_USAGE(recipe_.data_id.empty() || recipe_.data_id == id,
                         "--data {}: other pictures than the run was started with ({}, now {})",
                         options_.data, recipe_.data_id, id);
     recipe_.data_id = id;
@@ -114,45 +114,41 @@ class Pretraining {
                  total_steps_);
       return 0;
     }
+    seek(step);
+    std::vector<Batch> batches = next_batches();  // before a word is said: it may be refused
     if (folder_) {
+      if (step == 0) write_file_atomically(folder_->config_path(), options_.config_text);
       metrics_.emplace(folder_->path(), step);
-      if (!options_.resume) write_file_atomically(folder_->config_path(), options_.config_text);
     }
     announce(step);
     install_signal_handlers();
     progress_.emplace(Progress::choose_mode(options_.log_json), step, total_steps_,
                       recipe_.batch_size * recipe_.accumulate);
-    const int64_t batch = step * recipe_.accumulate;
-    loader_->seek(batch / loader_->batches_per_epoch(), batch % loader_->batches_per_epoch());
     const int64_t last =
         options_.dry_run ? std::min(total_steps_, step + kDryRunSteps) : total_steps_;
     const int64_t first = step;
-    while (step < last) {
-      const StepResult result = train_step(step);
+    while (true) {
+      const StepResult result = train_step(step, batches);
       ++step;
-      report(step, result);
+      progress_->step(step, result.loss);
       if (step == first + kDryRunSteps || step == last) say_time_left(step);
       const bool stop = stop_requested() && step < last;
-      if (options_.dry_run) {
-        if (stop) return kInterrupted;
-        continue;
-      }
-      const bool epoch_ends = step % steps_per_epoch_ == 0;
-      if (!stop && due(recipe_.eval_every, step, epoch_ends)) evaluate(step);
-      if (stop || step == last ||
-          due(options_.checkpoint_every > 0 ? options_.checkpoint_every : -1, step, epoch_ends)) {
-        save(step);
-      }
+      if (folder_) keep_results(step, result, stop);
       if (stop) {
         progress_->finish();
-        fmt::print(stderr,
-                   "stopped and saved after step {} of {}; go on with: tessera pretrain mae "
-                   "--resume --out {}\n",
-                   step, total_steps_, options_.out);
+        if (folder_) {
+          fmt::print(stderr,
+                     "stopped and saved after step {} of {}; go on with: tessera pretrain mae "
+                     "--resume --out {}\n",
+                     step, total_steps_, options_.out);
+        }
         return kInterrupted;
       }
+      if (step == last) break;
+      batches = next_batches();
     }
     progress_->finish();
+    if (folder_) fmt::print(stderr, "complete: {}\n", folder_->checkpoint_path(step));
     return 0;
   }
 
@@ -176,11 +172,13 @@ class Pretraining {
     }
   }
 
+  // The step to go on from. A run that was killed before its first checkpoint starts over.
   int64_t load_newest() {
+    if (list_checkpoints(options_.out).empty()) return 0;
     std::vector<std::string> broken;
-    const auto newest = newest_whole_checkpoint(folder_->path(), &broken);
+    const auto newest = newest_whole_checkpoint(options_.out, &broken);
     for (const std::string& line : broken) fmt::print(stderr, "passed over: {}\n", line);
-    TESSERA_CHECK_USAGE(newest.has_value(), "--resume: no whole checkpoint in {}", folder_->path());
+    TESSERA_CHECK_USAGE(newest.has_value(), "--resume: no whole checkpoint in {}", options_.out);
     const Checkpoint checkpoint(newest->path);
     TESSERA_CHECK(checkpoint.recipe() == to_json(recipe_),
                   "{}: its recipe is not the one to go on with", newest->path);
@@ -193,10 +191,10 @@ class Pretraining {
     const MaeCost cost = cost_of(recipe_.model);
     const double memory = training_bytes(cost, recipe_.batch_size);
     fmt::print(stderr,
-               "{}: {:.1f} million parameters; {:.2f} GFLOP a picture and step; about {:.1f} GB of "
+               "{}: {:.1f} million parameters; {:.2f} GFLOP a picture and step; about {:.0f} MB of "
                "memory\n",
                recipe_.arch, static_cast<double>(cost.parameters) * 1e-6, cost.step_flops * 1e-9,
-               memory * 1e-9);
+               memory * 1e-6);
     fmt::print(stderr, "{} pictures, {} steps of {} pictures, {} steps an epoch{}\n",
                split_.train->size(), total_steps_, recipe_.batch_size * recipe_.accumulate,
                steps_per_epoch_, step > 0 ? fmt::format("; going on after step {}", step) : "");
@@ -227,9 +225,7 @@ class Pretraining {
     return loss;
   }
 
-  StepResult train_step(int64_t step) {
-    std::vector<Batch> batches;
-    for (int64_t i = 0; i < recipe_.accumulate; ++i) batches.push_back(next_batch());
+  StepResult train_step(int64_t step, const std::vector<Batch>& batches) {
     StepResult result;
     result.lr = schedule_.at(step);
     result.loss = accumulate_gradients(step, batches);
@@ -246,10 +242,18 @@ class Pretraining {
     return result;
   }
 
-  // A set that breaks down leaves the list of its broken files in the run's folder.
-  Batch next_batch() {
+  void seek(int64_t step) {
+    const int64_t batch = step * recipe_.accumulate;
+    loader_->seek(batch / loader_->batches_per_epoch(), batch % loader_->batches_per_epoch());
+  }
+
+  // Those of one step. A set that breaks down leaves the list of its broken files in the run's
+  // folder.
+  std::vector<Batch> next_batches() {
+    std::vector<Batch> batches;
     try {
-      return loader_->next();
+      for (int64_t i = 0; i < recipe_.accumulate; ++i) batches.push_back(loader_->next());
+      return batches;
     } catch (const Error&) {
       write_broken_files();
       throw;
@@ -263,17 +267,29 @@ class Pretraining {
     if (!lines.empty()) folder_->add_broken_files(lines);
   }
 
-  void report(int64_t step, const StepResult& result) {
-    progress_->step(step, result.loss);
-    if (!metrics_ || (step % options_.log_every != 0 && step != total_steps_)) return;
+  // After a step: its record, a picture and a checkpoint when they are due. Whoever stops wants no
+  // evaluation, only what was learnt.
+  void keep_results(int64_t step, const StepResult& result, bool stop) {
+    const bool epoch_ends = step % steps_per_epoch_ == 0;
+    MetricRecord record = record_of(step, result);
+    if (!stop && due(recipe_.eval_every, step, epoch_ends)) evaluate(record);
+    if (!record.values.empty()) log(record);
+    const int64_t every = options_.checkpoint_every > 0 ? options_.checkpoint_every : -1;
+    if (stop || due(every, step, epoch_ends)) save(step);
+  }
+
+  // The step's figures; none when it is not one to be logged.
+  MetricRecord record_of(int64_t step, const StepResult& result) const {
     MetricRecord record;
     record.step = step;
+    if (step % options_.log_every != 0 && step != total_steps_) return record;
     record.add("epoch", static_cast<double>(step) / static_cast<double>(steps_per_epoch_));
     record.add("loss", result.loss);
     record.add("lr", result.lr);
     record.add("grad_norm", result.gradient_norm);
-    record.add("images_per_s", progress_->images_per_second());
-    log(record);
+    const double rate = progress_->images_per_second();
+    if (rate > 0) record.add("images_per_s", rate);
+    return record;
   }
 
   void log(const MetricRecord& record) {
@@ -288,17 +304,16 @@ class Pretraining {
                                format_duration(left)));
   }
 
-  void evaluate(int64_t step) {
+  // Adds the score to the step's record, so that each step stands once.
+  void evaluate(MetricRecord& record) {
+    const int64_t step = record.step;
     const Normalisation normalisation{recipe_.mean, recipe_.std};
     const bool with_fills = !fills_.has_value();
     const ReconstructionScores scores =
         evaluate_reconstruction(*model_, *reader_, normalisation, recipe_.model.mask_ratio,
                                 recipe_.seed, with_fills, kEvaluationPictures);
     if (with_fills) fills_ = scores;
-    MetricRecord record;
-    record.step = step;
     record.add("eval_psnr", scores.model);
-    log(record);
     std::vector<int64_t> pictures;
     for (int64_t i = 0; i < std::min(kSheetPictures, reader_->size()); ++i) pictures.push_back(i);
     const Image sheet = reconstruction_sheet(*model_, *reader_, normalisation,
