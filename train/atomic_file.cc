@@ -1,3 +1,5 @@
+// Hidden file, fsync, rename, fsync of the folder: the four steps of a durable replacement.
+// Rule: the order is the promise; nothing is left out to save time.
 #include "train/atomic_file.h"
 
 #include <fcntl.h>

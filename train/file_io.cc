@@ -1,3 +1,5 @@
+// System calls for whole reads and writes, each failure an Error with the system's reason.
+// Rule: an interrupted or partial call is continued here, so that no caller has to.
 #include "train/file_io.h"
 
 #include <fcntl.h>

@@ -1,3 +1,5 @@
+// The four fills. Pixels are visited row by row; only the harmonic fill iterates.
+// Rule: the definitions are followed to the letter, ties and missing neighbours included.
 #include "train/fills.h"
 
 #include <algorithm>

@@ -1,3 +1,5 @@
+// Writing of metrics.jsonl, and what of it a resume keeps.
+// Rule: one write a record; old records are never edited in place.
 #include "train/metrics.h"
 
 #include <unistd.h>

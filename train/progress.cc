@@ -1,3 +1,5 @@
+// Rates, the bar and the plain line.
+// Rule: the tuned constants stand at the top; drawing goes through draw() alone.
 #include "train/progress.h"
 
 #include <unistd.h>

@@ -1,3 +1,5 @@
+// Lock, listing and pruning of a run's folder.
+// Rule: the lock is the kernel's (flock), so a killed process holds none.
 #include "train/run_folder.h"
 
 #include <fcntl.h>

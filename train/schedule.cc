@@ -1,3 +1,5 @@
+// Linear warm-up and half a cosine, in f64.
+// Rule: no state; the same step always has the same rate.
 #include "train/schedule.h"
 
 #include <algorithm>

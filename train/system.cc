@@ -1,3 +1,5 @@
+// Questions to the kernel: /proc, control groups, terminals; the stop signals.
+// Rule: the signal handler touches one lock-free flag and write(2), nothing else.
 #include "train/system.h"
 
 #include <signal.h>

@@ -1,3 +1,5 @@
+// The four kinds of events we write, encoded by hand: a file version, a start, scalars, a picture.
+// Rule: only the fields that TensorBoard reads; no protocol-buffer library.
 #include "train/tensorboard.h"
 
 #include <algorithm>
