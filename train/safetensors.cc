@@ -1,5 +1,5 @@
 // Opening, reading and writing of safetensors files; the header's text is safetensors_header.cc's.
-// Rule: read with pread and not mapped, so that a file cut under the reader is an Error and no crash.
+// Rule: pread and no mapping: a file cut short under the reader is an Error and no crash.
 #include "train/safetensors.h"
 
 #include <fcntl.h>
