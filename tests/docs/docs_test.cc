@@ -2,6 +2,7 @@
 // name exists, what they show a program printing is what it prints.
 // Rule: reads the source tree itself (beside the real WORKSPACE file), never a copy that may be
 // old.
+#include <algorithm>
 #include <array>
 #include <catch2/catch.hpp>
 #include <cstdio>
@@ -77,24 +78,32 @@ std::vector<Block> blocks_of(const std::string& page, const std::string& text) {
   return blocks;
 }
 
+// Lines of a page that are neither in a fenced block nor the fence itself, without code spans.
+std::string prose_of(const std::string& text) {
+  static const std::regex kCode("`[^`]*`");
+  std::string prose;
+  bool inside = false;
+  for (const std::string& line : lines_of(text)) {
+    if (line.starts_with("```")) inside = !inside;
+    if (!inside) prose += std::regex_replace(line, kCode, "") + "\n";
+  }
+  return prose;
+}
+
 // Whether the quoted lines stand in the source in this order; a line "..." skips some, everything
-// between two of them is contiguous. The first line that is not there, or "".
+// between two of them is contiguous. The first line of what is not there, or "".
 std::string missing_line(const Lines& quoted, const Lines& source) {
-  size_t at = 0;
-  bool anywhere = true;
-  for (const std::string& line : quoted) {
-    if (trimmed(line) == "...") {
-      anywhere = true;
-      continue;
-    }
-    const auto same = [&](const std::string& s) { return trimmed(s) == trimmed(line); };
-    if (anywhere) {
-      const auto found = std::find_if(source.begin() + static_cast<long>(at), source.end(), same);
-      at = static_cast<size_t>(found - source.begin());
-    }
-    if (at >= source.size() || !same(source[at])) return line;
-    ++at;
-    anywhere = false;
+  const auto same = [](const std::string& a, const std::string& b) {
+    return trimmed(a) == trimmed(b);
+  };
+  const auto is_gap = [](const std::string& line) { return trimmed(line) == "..."; };
+  auto from = source.begin();
+  for (auto part = quoted.begin(); part != quoted.end();) {
+    const auto end = std::find_if(part, quoted.end(), is_gap);
+    const auto found = std::search(from, source.end(), part, end, same);
+    if (found == source.end() && part != end) return *part;
+    from = found + (end - part);
+    part = end == quoted.end() ? end : end + 1;
   }
   return "";
 }
@@ -136,7 +145,7 @@ TEST_CASE("a quotation that drifted is seen") {
   const Lines source = {"int a;", "  int b;", "int c;", "int d;"};
   CHECK(missing_line({"int a;", "int b;"}, source) == "");
   CHECK(missing_line({"int a;", "...", "int d;"}, source) == "");
-  CHECK(missing_line({"int a;", "int c;"}, source) == "int c;");
+  CHECK(missing_line({"int a;", "int c;"}, source) == "int a;");
   CHECK(missing_line({"int d;", "...", "int a;"}, source) == "int a;");
   CHECK(missing_line({"int e;"}, source) == "int e;");
 }
@@ -165,12 +174,58 @@ TEST_CASE("links and paths on the pages lead somewhere") {
       R"(`((?:engine|autograd|cpu|nn|models|data|train|tools|tests|docs)/[\w/.-]+\.(?:h|cc|md|sh|py))`)");
   for (const auto& [page, text] : pages()) {
     const fs::path folder = (root() / page).parent_path();
-    for (std::sregex_iterator it(text.begin(), text.end(), kLink), end; it != end; ++it) {
+    const std::string prose = prose_of(text);
+    for (std::sregex_iterator it(prose.begin(), prose.end(), kLink), end; it != end; ++it) {
       if (!fs::exists(folder / it->str(1))) FAIL_CHECK(page << " links to " << it->str(1));
     }
     for (std::sregex_iterator it(text.begin(), text.end(), kPath), end; it != end; ++it) {
       if (!fs::exists(root() / it->str(1))) FAIL_CHECK(page << " names " << it->str(1));
     }
+  }
+}
+
+TEST_CASE("every flag on the pages is one of the program's") {
+  // `./tessera pretrain mae --data x --out y` is checked against the help of `pretrain mae`; a flag
+  // in running text against all helps and the launcher itself.
+  static const std::regex kCommand(R"(\./tessera((?: [a-z]+)+)((?: (?!\./tessera|#).*)?))");
+  static const std::regex kFlag(R"((--[a-z][a-z-]*))");
+  std::map<std::string, std::string> help;
+  const auto help_of = [&](const std::string& command) -> const std::string& {
+    const auto [it, fresh] = help.try_emplace(command);
+    if (fresh) it->second = output_of("tools/tessera" + command + " --help");
+    return it->second;
+  };
+  const auto each_flag = [&](const std::string& text, const auto& check) {
+    for (std::sregex_iterator it(text.begin(), text.end(), kFlag), end; it != end; ++it) {
+      check(it->str(1));
+    }
+  };
+  int commands = 0;
+  for (const auto& [page, text] : pages()) {
+    for (const Block& block : blocks_of(page, text)) {
+      std::string script;  // with continued lines joined
+      for (const std::string& line : block.lines) {
+        script += line.ends_with('\\') ? line.substr(0, line.size() - 1) : line + "\n";
+      }
+      for (const std::string& line : lines_of(script)) {
+        std::smatch command;
+        if (!std::regex_search(line, command, kCommand) || command[1] == " test") continue;
+        ++commands;
+        each_flag(command[2], [&](const std::string& flag) {
+          INFO(page << ": " << line);
+          CHECK(help_of(command[1]).find(flag) != std::string::npos);
+        });
+      }
+    }
+  }
+  CHECK(commands > 10);
+  std::string all = text_of(root() / "tessera");
+  for (const auto& [command, text] : help) all += text;
+  for (const auto& [page, text] : pages()) {
+    each_flag(text, [&](const std::string& flag) {
+      INFO(page << " names " << flag);
+      CHECK(all.find(flag) != std::string::npos);
+    });
   }
 }
 
