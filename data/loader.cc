@@ -309,17 +309,17 @@ void Loader::account(const Slot& slot) {
   if (decoded < slot.size() || too_many) throw Error(broken_summary());
 }
 
-// One line: how many, three names, and what is wrong with the first.
+// One line: how many, what is wrong with the first, and the names of two more.
 std::string Loader::broken_summary() const {
-  std::string names;
+  std::string others;
   int named = 0;
-  for (auto it = broken_.begin(); it != broken_.end() && named < 3; ++it, ++named) {
-    names += (named == 0 ? "" : ", ") + dataset_->name(it->first);
+  for (const auto& [index, reason] : broken_) {
+    if (named > 0) others += (named == 1 ? "; likewise " : ", ") + dataset_->name(index);
+    if (++named == 3) break;
   }
-  return fmt::format("[data] {} of the {} pictures tried cannot be decoded: {}{}; the first: {}",
-                     broken_.size(), tried_count_, names,
-                     static_cast<int>(broken_.size()) > named ? ", ..." : "",
-                     broken_.begin()->second);
+  return fmt::format("[data] {} of the {} pictures tried cannot be decoded: {}{}{}", broken_.size(),
+                     tried_count_, broken_.begin()->second, others,
+                     static_cast<int>(broken_.size()) > named ? ", ..." : "");
 }
 
 std::vector<BrokenFile> Loader::broken_files() const {

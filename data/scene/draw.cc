@@ -1,4 +1,4 @@
-// A ray tracer of a few hundred lines' worth: spheres traced through distance functions, one sun
+// A small ray tracer: spheres traced through distance functions, one sun
 // with soft shadows, light from the sky, contact shade, haze.
 // Rule: linear light until the last step. Edges are smoothed by drawing pixels that differ from a
 // neighbour from four samples instead of one.

@@ -233,8 +233,8 @@ TEST_CASE("More than one in a hundred broken stops the run, at the same batch", 
     const std::string message = error_of([&] {
       for (; batches < 100; ++batches) loader.next();
     });
-    CHECK_THAT(message, Contains("cannot be decoded: made-") && !Contains("\n"));
-    CHECK(std::count(message.begin(), message.end(), ',') >= 2);
+    CHECK_THAT(message, Contains("cannot be decoded: [decode] made-") && !Contains("\n"));
+    CHECK_THAT(message, Contains("likewise made-"));
     CHECK(loader.broken_files().size() >= 2);
     CHECK(batches >= 8);  // not before 100 are tried, replacements among them
     stopped.push_back(batches);
@@ -255,10 +255,8 @@ TEST_CASE("A set of which nothing decodes is refused at once", "[loader]") {
   std::atomic<int> tried = 0;
   const auto set = with_broken(5000, [&](int64_t) { return ++tried > 0; });
   CHECK_THAT(error_of([&] { Loader(set, options_of(4, 2)); }),
-             Contains("made-0, made-1, made-2") && Contains("cut short"));
+             Contains("made-0: cut short; likewise made-1, made-2, ..."));
   CHECK(tried == 100);
-  const TempFolder folder;
-  folder.add_text("a.jpg", "hello");
   const auto one = with_broken(1, [](int64_t) { return true; });
   CHECK_THAT(error_of([&] { Loader(one, options_of(4, 2)); }), Contains("made-0"));
 }
