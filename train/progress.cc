@@ -30,7 +30,8 @@ std::string rate_text(const ProgressState& state) {
 }
 
 std::string left_text(const ProgressState& state) {
-  return std::isfinite(state.seconds_left) ? format_duration(state.seconds_left) + " left" : "";
+  const bool known = state.step < state.total && std::isfinite(state.seconds_left);
+  return known ? format_duration(state.seconds_left) + " left" : "";
 }
 
 }  // namespace
