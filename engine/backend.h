@@ -139,9 +139,9 @@ class Backend {
   virtual void scatter_add(const View& s, const View& index, const View& x) = 0;
   virtual bool index_in_range(const View& index, int64_t n) = 0;  // all 0 <= index < n
 
-  // Random numbers: element e of y draws from key.block(e); y contiguous f32 or f64.
-  virtual void uniform(RandomKey key, const View& y) = 0;  // [0, 1)
-  virtual void normal(RandomKey key, const View& y) = 0;   // mean 0, deviation 1
+  // Random numbers: four elements from 4 b on share key.block(b); y contiguous f32 or f64.
+  virtual void uniform(RandomKey key, const View& y) = 0;  // [0, 1): key.uniform(element)
+  virtual void normal(RandomKey key, const View& y) = 0;   // mean 0, deviation 1, Box-Muller
   // y = x * [u >= p] / (1 - p), u = key.uniform(element / group): the backward is the same call
   // on dy. group > 1 drops runs of elements together (drop path). x and y contiguous.
   virtual void dropout(RandomKey key, double p, int64_t group, const View& x, const View& y) = 0;
@@ -158,7 +158,7 @@ class Backend {
 // Called once by a backend's own static initialiser.
 void register_backend(Device device, Backend* (*get)());
 bool has_backend(Device device);
-// Error when the program was built without it: "no cuda backend in this build".
+// UsageError when the program was built without it: "this build has no cuda backend".
 Backend& backend(Device device);
 
 // How many threads the CPU's kernels may use; results do not depend on it. 0 before it is known.

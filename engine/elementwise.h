@@ -1,8 +1,9 @@
 // The elementwise ops, each declared once: a functor with its derivative, and a line in a table.
-// From that line come the enum, both backends' kernels, the raw and the differentiable function
-// and the row every op needs in the test table. Functors are generic over the lane V: a small
-// array of numbers on the CPU, one number in a CUDA kernel; they use +,-,*,/, comparisons,
-// select(mask, a, b) and the lane's own exp, log, erf, ... and nothing else.
+// From that line come the enum, every backend's kernels, the differentiable function and, with a
+// reference beside it (tests/ops/rows_elementwise.cc), the row every op needs in the test table.
+// Functors are generic over the lane V: a small array of numbers on the CPU, one number in a CUDA
+// kernel; they use +,-,*,/, comparisons, select(mask, a, b) and the lane's own exp, log, erf, ...
+// and nothing else.
 #pragma once
 
 #include <cstdint>

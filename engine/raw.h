@@ -61,7 +61,7 @@ Tensor argsort(const Tensor& x, int64_t dim);  // i64, ascending, stable
 
 // Products. matmul follows NumPy: 1-d vectors, broadcast batches.
 Tensor matmul(const Tensor& a, const Tensor& b);
-// out (M, N) = a (M, K) b (K, N) * 1 + beta * out, for a gradient's own slot.
+// out (M, N) = a (M, K) b (K, N) + beta * out, for a gradient's own slot.
 void gemm_into(const Tensor& a, const Tensor& b, const Tensor& out, double beta);
 Tensor linear(const Tensor& x, const Tensor& w, const Tensor& b);  // x w^T + b; b may be undefined
 

@@ -1,6 +1,6 @@
-// Reductions, order, indexing and assembling.
-// Kernels see contiguous (outer, n, inner): strided inputs are packed first, so that the order of
-// additions depends on the logical shape and never on the layout.
+// Reductions and order.
+// Rule: kernels see contiguous (outer, n, inner): strided inputs are packed first, so that the
+// order of additions depends on the logical shape and never on the layout.
 #include <bit>
 
 #include "engine/raw_support.h"
