@@ -39,7 +39,7 @@ void for_each_block(const std::array<View, kIn + kOut>& operands,
       const int64_t n = std::min(kBlock, end - at);
       const C* in[kIn > 0 ? kIn : 1];
       C* out[kOut];
-      void* where[kOut];
+      void* where[kOut] = {};
       for (int k = 0; k < kAll; ++k) {
         const View& v = ordered[k];
         const int64_t stride = nest.stride[k][nest.ndim - 1];
