@@ -1,3 +1,4 @@
+// Device names to devices; the number of threads is set here and nowhere else in the program.
 #include "tools/machine_flags.h"
 
 #include "engine/backend.h"

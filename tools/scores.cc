@@ -1,3 +1,4 @@
+// Sorts and aligns; the figures come from train/reconstruction.h.
 #include "tools/scores.h"
 
 #include <fmt/format.h>

@@ -1,3 +1,4 @@
+// Opens, checks against what was asked for, builds the model, loads the weights: in this order.
 #include "tools/trained_model.h"
 
 #include <filesystem>
