@@ -8,6 +8,7 @@
 #include "data/evaluation.h"
 #include "engine/error.h"
 #include "tools/command.h"
+#include "tools/flag_values.h"
 #include "tools/machine_flags.h"
 #include "tools/scores.h"
 #include "tools/trained_model.h"
@@ -87,7 +88,9 @@ Command add_evaluate_reconstruction(CLI::App& evaluate) {
   app->add_option("--mask-ratio", flags->mask_ratio,
                   "share of the patches that is hidden [default: the training's]")
       ->type_name("R");
-  app->add_option("--seed", flags->seed, "of the masks [default: 0]")->type_name("N");
+  app->add_option("--seed", flags->seed, "of the masks [default: 0]")
+      ->check(not_negative())
+      ->type_name("N");
   app->add_flag("--json", flags->json, "one line of JSON instead of the table");
   flags->machine.add_to(*app);
   return {app, [flags] { return run(*flags); }};

@@ -43,6 +43,14 @@ std::string quoted(const std::string& text) {
 
 }  // namespace
 
+CLI::Validator not_negative() {
+  return CLI::Validator(
+      [](std::string& text) {
+        return text.starts_with('-') ? text + " must not be negative" : std::string();
+      },
+      "");
+}
+
 std::array<double, 2> two_numbers(const std::string& flag, const Texts& words) {
   TESSERA_CHECK_USAGE(words.size() == 2, "{} wants two numbers, not {}", flag, words.size());
   return {number(flag, words[0]), number(flag, words[1])};

@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 
+#include <CLI/CLI.hpp>
 #include <array>
 #include <istream>
 #include <string>
@@ -15,6 +16,9 @@
 namespace tessera {
 
 using Texts = std::vector<std::string>;
+
+// Refuses a number below zero, which CLI11 would wrap round for an unsigned value.
+CLI::Validator not_negative();
 
 // Two numbers in two words.
 std::array<double, 2> two_numbers(const std::string& flag, const Texts& words);
@@ -47,8 +51,8 @@ Texts texts_of(const T& value) {
 // The value in a configuration file: 4, "vit_tiny", [0.9, 0.95].
 std::string config_value(const Texts& texts);
 
-// A configuration file's text without its comments. CLI11's reader would take a '#' inside quotes
-// for one, and cut a path there.
+// A configuration file's text without its comments. CLI11's own reader takes a '#' inside quotes
+// for one and would cut a path there; it is told of no comments.
 std::string without_comments(std::istream& file);
 
 }  // namespace tessera

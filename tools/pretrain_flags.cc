@@ -43,6 +43,7 @@ void PretrainFlags::finish(Flag flag, const std::string& unit, const std::string
     text += (line + shown.size() > kHelpWidth ? '\n' : ' ') + shown;
   }
   flag.option->description(text)->group(group_);
+  if (flag.option->get_expected_max() == 1) flag.option->take_last();  // typed twice: as in a shell
   if (!is_switch) flag.option->type_name(unit);
   flags_.push_back(std::move(flag));
 }
@@ -56,6 +57,7 @@ void PretrainFlags::add(const std::string& name, const std::string& unit, const 
     option = app_.add_flag("--" + name, *value);
   } else {
     option = app_.add_option("--" + name, *value);
+    if constexpr (std::is_unsigned_v<T>) option->check(not_negative());
   }
   finish({option, role, [=](PretrainSettings& s) { part_of<Owner>(s).*field = *value; },
           [=](const PretrainSettings& s) { return texts_of(part_of<Owner>(s).*field); }},

@@ -15,7 +15,16 @@ namespace fs = std::filesystem;
 
 PretrainSettings PretrainFlags::settings() {
   if (!config_file_.empty()) read_config(config_file_);
-  return given("resume") ? resumed_run() : new_run();
+  PretrainSettings settings = given("resume") ? resumed_run() : new_run();
+  const RunOptions& options = settings.options;
+  TESSERA_CHECK_USAGE(options.keep >= 1, "--keep {}: at least one checkpoint is kept",
+                      options.keep);
+  TESSERA_CHECK_USAGE(options.checkpoint_every >= 0, "--checkpoint-every {} must not be negative",
+                      options.checkpoint_every);
+  constexpr int kMostWorkers = 256;
+  TESSERA_CHECK_USAGE(options.workers >= 0 && options.workers <= kMostWorkers,
+                      "--workers {} is not in 0..{}", options.workers, kMostWorkers);
+  return settings;
 }
 
 bool PretrainFlags::given(const std::string& name) const {
@@ -93,7 +102,9 @@ void PretrainFlags::read_config(const std::string& path) {
   std::ifstream file(path);
   TESSERA_CHECK_USAGE(file && fs::is_regular_file(path), "--config {}: no such file", path);
   std::istringstream text(without_comments(file));
-  for (const CLI::ConfigItem& item : CLI::ConfigTOML().from_config(text)) {
+  CLI::ConfigTOML reader;
+  reader.comment('\0');
+  for (const CLI::ConfigItem& item : reader.from_config(text)) {
     CLI::Option* option = app_.get_option_no_throw("--" + item.name);
     const bool known =
         option != nullptr && item.parents.empty() && item.name != "config" && item.name != "help";

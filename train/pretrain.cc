@@ -191,7 +191,7 @@ class Pretraining {
     const MaeCost cost = cost_of(recipe_.model);
     const double memory = training_bytes(cost, recipe_.batch_size);
     fmt::print(stderr,
-               "{}: {:.1f} million parameters; {:.2f} GFLOP a picture and step; about {:.0f} MB of "
+               "{}: {:.2f} million parameters; {:.3g} GFLOP a picture and step; about {:.0f} MB of "
                "memory\n",
                recipe_.arch, static_cast<double>(cost.parameters) * 1e-6, cost.step_flops * 1e-9,
                memory * 1e-6);
