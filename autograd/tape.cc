@@ -37,7 +37,7 @@ class Accumulator final : public Node {
   std::vector<Tensor> backward(std::vector<Tensor>) override { return {}; }
   void release() override {}
 
-  void arrive(const char* from, const Tensor& dx) {
+  void arrive(const char* from, Tensor dx) {
     const auto meta = leaf_.lock();
     if (meta == nullptr) return;
     TESSERA_CHECK(dx.shape() == shape_ && dx.dtype() == dtype_,
@@ -54,7 +54,8 @@ class Accumulator final : public Node {
     } else if (leaf.has_slot) {
       raw::copy_(leaf.slot, dx);
     } else {
-      leaf.slot = dx.is_contiguous() ? dx.detach() : raw::clone(dx);
+      // Moved in when nobody else holds it: add's backward hands one tensor to both its inputs.
+      leaf.slot = dx.is_unshared() && dx.is_contiguous() ? std::move(dx) : raw::clone(dx);
     }
     leaf.arrived = true;
   }
@@ -80,12 +81,19 @@ struct LaterFirst {
     return a->sequence < b->sequence;
   }
 };
-using Ready =
-    std::priority_queue<std::shared_ptr<Node>, std::vector<std::shared_ptr<Node>>, LaterFirst>;
+// Nodes with gradients that wait for their turn. A pass that fails takes those gradients along: a
+// node that keeps half a sum would never be reached again.
+class Ready : public std::priority_queue<std::shared_ptr<Node>, std::vector<std::shared_ptr<Node>>,
+                                         LaterFirst> {
+ public:
+  ~Ready() {
+    for (const std::shared_ptr<Node>& node : c) node->douts.clear();
+  }
+};
 
 void deliver(const char* from, const Edge& edge, Tensor dx, Ready* ready) {
   if (auto* accumulator = dynamic_cast<Accumulator*>(edge.node.get())) {
-    accumulator->arrive(from, dx);
+    accumulator->arrive(from, std::move(dx));
     return;
   }
   Node& node = *edge.node;

@@ -30,7 +30,7 @@ void* CachingAllocator::allocate(size_t bytes) {
   std::lock_guard lock(mutex_);
   void* block = nullptr;
   if (auto it = free_.find(size); it != free_.end() && !it->second.empty()) {
-    block = it->second.back();
+    block = it->second.back().data;
     it->second.pop_back();
     stats_.cached_bytes -= size;
   } else {
@@ -52,7 +52,7 @@ void* CachingAllocator::allocate(size_t bytes) {
 void CachingAllocator::release(void* block, size_t bytes) {
   const size_t size = size_class(bytes);
   std::lock_guard lock(mutex_);
-  free_[size].push_back(block);
+  free_[size].push_back({block, ++releases_});
   stats_.live_bytes -= size;
   stats_.cached_bytes += size;
 }
@@ -67,12 +67,17 @@ void CachingAllocator::end_step() {
   step_peak_ = stats_.live_bytes;
   const size_t peak = *std::max_element(recent_peaks_.begin(), recent_peaks_.end());
   const size_t limit = peak + peak / 4;
-  for (auto it = free_.rbegin(); it != free_.rend(); ++it) {
-    while (!it->second.empty() && stats_.live_bytes + stats_.cached_bytes > limit) {
-      system_free_(it->second.back(), it->first);
-      it->second.pop_back();
-      stats_.cached_bytes -= it->first;
+  while (stats_.cached_bytes > 0 && stats_.live_bytes + stats_.cached_bytes > limit) {
+    auto oldest = free_.end();
+    for (auto it = free_.begin(); it != free_.end(); ++it) {
+      if (it->second.empty()) continue;
+      if (oldest == free_.end() || it->second.front().freed < oldest->second.front().freed) {
+        oldest = it;
+      }
     }
+    system_free_(oldest->second.front().data, oldest->first);
+    oldest->second.pop_front();
+    stats_.cached_bytes -= oldest->first;
   }
 }
 
@@ -83,7 +88,7 @@ void CachingAllocator::flush() {
 
 void CachingAllocator::flush_locked() {
   for (auto& [size, blocks] : free_) {
-    for (void* block : blocks) system_free_(block, size);
+    for (const FreeBlock& block : blocks) system_free_(block.data, size);
     stats_.cached_bytes -= size * blocks.size();
     blocks.clear();
   }

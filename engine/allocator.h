@@ -5,6 +5,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <map>
 #include <mutex>
@@ -34,8 +35,9 @@ class CachingAllocator {
   void* allocate(size_t bytes);
   void release(void* block, size_t bytes);  // bytes as given to allocate
 
-  // End of a step: gives cached blocks back, largest first, until live + cached is at most 1.25 x
-  // the highest peak of the last 16 steps.
+  // End of a step: gives cached blocks back, the longest unused first, until live + cached is at
+  // most 1.25 x the highest peak of the last 16 steps. What an evaluation left behind goes before
+  // what the next step will ask for.
   void end_step();
   void flush();  // gives every cached block back
   AllocatorStats stats() const;
@@ -50,7 +52,12 @@ class CachingAllocator {
   SystemAllocate system_allocate_;
   SystemFree system_free_;
   mutable std::mutex mutex_;
-  std::map<size_t, std::vector<void*>> free_;  // size class -> blocks
+  struct FreeBlock {
+    void* data;
+    uint64_t freed;  // when, in releases
+  };
+  std::map<size_t, std::deque<FreeBlock>> free_;  // size class -> blocks, the longest unused first
+  uint64_t releases_ = 0;
   AllocatorStats stats_;
   size_t step_peak_ = 0;
   std::vector<size_t> recent_peaks_;  // ring of kPeakWindow

@@ -108,7 +108,7 @@ TEST_CASE("when the system refuses, the cache is given back and the request made
   a.release(small, 2048);
 }
 
-TEST_CASE("at a step's end the cache shrinks to a quarter above the recent peak, largest first") {
+TEST_CASE("at a step's end the cache shrinks to a quarter above the recent peak, oldest first") {
   System system;
   CachingAllocator a = system.allocator();
   const auto step = [&](std::vector<size_t> sizes) {
@@ -129,6 +129,14 @@ TEST_CASE("at a step's end the cache shrinks to a quarter above the recent peak,
   const int allocations = system.allocations;
   for (int i = 0; i < 5; ++i) step({1 << 10});
   CHECK(system.allocations == allocations);
+  // What was used once is given back before what every step uses, however small it is.
+  step({1 << 12});
+  for (int i = 0; i < 20; ++i) step({1 << 12});
+  for (size_t i = 0; i < 20; ++i) a.release(a.allocate(64 + 64 * i), 64 + 64 * i);
+  const int after_burst = system.allocations;
+  for (int i = 0; i < 20; ++i) step({1 << 12});
+  CHECK(system.allocations == after_burst);
+  CHECK(a.stats().cached_bytes <= (1 << 12) * 5 / 4);
   // Many sizes, each alone, never more than one at a time: the cache may not add them up.
   for (size_t i = 1; i <= 16; ++i) step({i << 14});
   CHECK(a.stats().cached_bytes <= (size_t{16} << 14) * 5 / 4);
