@@ -1,6 +1,9 @@
 // Attention of one head at a time: scores, softmax and the weighted sum stay in one thread's cache.
 // Rule: a task is one (image, head), or one head over a fixed group of images where the gradient of
 // the bias is summed; nothing of size (N, M) outlives the task, backward makes P again from lse.
+#include <tuple>
+#include <utility>
+
 #include "cpu/kernels.h"
 #include "cpu/multiply.h"
 #include "cpu/rows.h"
@@ -89,19 +92,30 @@ Lane<C> scaled_score(const C* row, const C* bias, Lane<C> scale, int64_t j) {
   return bias == nullptr ? score : score + Lane<C>::load(bias + j);
 }
 
-// row = softmax(scale row + bias); returns the log of the sum of exponentials.
+// row = softmax(scale row + bias); returns the largest score and the sum of exponentials.
 template <class C>
-C softmax_scores(C* row, const C* bias, const Sizes& s, Lane<C> scale) {
-  constexpr C kLowest = -std::numeric_limits<C>::infinity();
-  for (int64_t j = 0; j < s.padded; j += kLane<C>) scaled_score(row, bias, scale, j).store(row + j);
-  std::fill(row + s.m, row + s.padded, kLowest);
-  const C top = row_max(row, s.padded);
-  const C sum = row_exp(row, top, s.padded, row);
-  const Lane<C> inverse(C(1) / sum);
+std::pair<C, C> softmax_scores(C* row, const C* bias, const Sizes& s, Lane<C> scale) {
+  const Lane<C> lowest(-std::numeric_limits<C>::infinity());
+  Lane<C> best = lowest, sum(0.0);
+  for (int64_t j = 0; j < s.padded; j += kLane<C>) {
+    Lane<C> score = scaled_score(row, bias, scale, j);
+    if (j + kLane < C >> s.m) score = keep_first(score, s.m - j, lowest);
+    best = max(best, score);
+    score.store(row + j);
+  }
+  const C top = horizontal_max(best);
+  const auto shift = Lane<C>::filled(top);
+  for (int64_t j = 0; j < s.padded; j += kLane<C>) {
+    const Lane<C> e = exp(Lane<C>::load(row + j) - shift);
+    sum = sum + e;
+    e.store(row + j);
+  }
+  const C total = horizontal_sum(sum);
+  const auto inverse = Lane<C>::filled(C(1) / total);
   for (int64_t j = 0; j < s.padded; j += kLane<C>) {
     (Lane<C>::load(row + j) * inverse).store(row + j);
   }
-  return top + lane_log(sum);
+  return {top, total};
 }
 
 template <class C>
@@ -112,10 +126,15 @@ void forward_head(const AttentionArgs& args, const Sizes& s, int64_t b, int64_t 
   const Matrix<C> v = read_head(args.v, b, h, &buffer);
   C* p = multiply_scores(s, q, k);
   C* lse = args.lse.as<C>() + (b * s.heads + h) * s.n;
+  C* sums = thread_scratch<C>(kScoreGradients, s.n);
   const Lane<C> scale(args.scale);
   for (int64_t i = 0; i < s.n; ++i) {
-    lse[i] = softmax_scores(p + i * s.padded, bias_row<C>(args.bias, s, b, h, i), s, scale);
+    std::tie(lse[i], sums[i]) =
+        softmax_scores(p + i * s.padded, bias_row<C>(args.bias, s, b, h, i), s, scale);
   }
+  for_each_lane<C>(s.n, [&](int64_t i, int64_t count) {
+    store_lane(load_lane(lse + i, count) + log(load_lane(sums + i, count, C(1))), lse + i, count);
+  });
   write_head<C>(args.out, b, h, s.m, {p, s.padded, 1}, v);
 }
 

@@ -133,6 +133,12 @@ struct Lane {
   friend Lane select(Mask m, Lane a, Lane b) {
     return {m.low ? a.low : b.low, m.high ? a.high : b.high};
   }
+  // The first `count` elements of a, the others of b.
+  friend Lane keep_first(Lane a, int64_t count, Lane b) {
+    T index[kLane<T>];
+    for (int i = 0; i < kLane<T>; ++i) index[i] = T(i);
+    return select(load(index) < filled(static_cast<T>(count)), a, b);
+  }
   // The larger; b where one of them is NaN: for a kernel that finds NaN elsewhere.
   friend Lane max(Lane a, Lane b) { return select(b < a, a, b); }
 
@@ -279,28 +285,31 @@ const C* load_row(const void* src, DType dtype, int64_t n, C* buffer) {
   return buffer;
 }
 
+// Combines the elements of a register pairwise: halves, quarters, ... until each holds the result.
+template <int kWidth, class Part, class Combine, size_t... kIndex>
+Part fold(Part x, Combine combine, std::index_sequence<kIndex...> all) {
+  if constexpr (kWidth == 0) {
+    return x;
+  } else {
+    const Part swapped = __builtin_shufflevector(x, x, static_cast<int>(kIndex ^ kWidth)...);
+    return fold<kWidth / 2>(combine(x, swapped), combine, all);
+  }
+}
+template <class T, class Combine>
+T horizontal(const Lane<T>& lane, Combine combine) {
+  constexpr int kElements = kLane<T> / 2;
+  return fold<kElements / 2>(combine(lane.low, lane.high), combine,
+                             std::make_index_sequence<kElements>())[0];
+}
 // Sums a lane in one fixed order.
 template <class T>
 T horizontal_sum(const Lane<T>& lane) {
-  T parts[kLane<T>];
-  lane.store(parts);
-  for (int width = kLane<T> / 2; width > 0; width /= 2) {
-    for (int i = 0; i < width; ++i) parts[i] += parts[i + width];
-  }
-  return parts[0];
+  return horizontal(lane, [](auto a, auto b) { return a + b; });
 }
 // The largest of a lane; a NaN wins.
 template <class T>
 T horizontal_max(const Lane<T>& lane) {
-  T parts[kLane<T>];
-  lane.store(parts);
-  for (int width = kLane<T> / 2; width > 0; width /= 2) {
-    for (int i = 0; i < width; ++i) {
-      const T a = parts[i], b = parts[i + width];
-      parts[i] = a > b || a != a ? a : b;
-    }
-  }
-  return parts[0];
+  return horizontal(lane, [](auto a, auto b) { return (a > b) | (a != a) ? a : b; });
 }
 
 }  // namespace tessera::cpu
