@@ -4,7 +4,6 @@
 #include <memory>
 
 #include "data/encode.h"
-#include "data/evaluation.h"
 #include "engine/error.h"
 #include "tools/command.h"
 #include "tools/machine_flags.h"
@@ -70,9 +69,7 @@ std::string choose_folder(const PretrainRecipe& recipe, bool* resume) {
 void show(const std::string& folder) {
   const TrainedModel trained = load_model({folder, ""});
   const MaeConfig& config = trained.config();
-  const EvaluationReader reader(
-      evaluation_pictures("builtin:", 0, config), static_cast<int>(config.image_height),
-      static_cast<int>(config.image_width), static_cast<int>(config.channels));
+  const EvaluationReader reader = evaluation_pictures("builtin:", 0, config);
   const ReconstructionScores scores = evaluate_reconstruction(
       *trained.model, reader, trained.normalisation(), config.mask_ratio, 0, true, kScoredPictures);
   std::vector<int64_t> pictures;

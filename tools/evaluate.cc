@@ -1,17 +1,16 @@
 // `tessera evaluate reconstruction`: a model beside the classical fills, in dB.
-#include <algorithm>
+#include <unistd.h>
+
 #include <memory>
 #include <nlohmann/json.hpp>
-#include <utility>
-#include <vector>
 
-#include "data/evaluation.h"
 #include "engine/error.h"
 #include "tools/command.h"
 #include "tools/flag_values.h"
 #include "tools/machine_flags.h"
 #include "tools/scores.h"
 #include "tools/trained_model.h"
+#include "train/system.h"
 
 namespace tessera {
 namespace {
@@ -38,18 +37,22 @@ struct EvaluateFlags {
   bool json = false;
 };
 
+// A large set takes minutes; a terminal sees how far it is.
+void show_progress(int64_t done) {
+  if (is_terminal(STDERR_FILENO)) fmt::print(stderr, "\r{} pictures", done);
+}
+
 int run(const EvaluateFlags& flags) {
   TESSERA_CHECK_USAGE(flags.images >= 0, "--images {} must not be negative", flags.images);
   flags.machine.apply();
   const TrainedModel trained = load_model(flags.model);
   const MaeConfig& config = trained.config();
-  const EvaluationReader reader(
-      evaluation_pictures(flags.data, flags.holdout, config), static_cast<int>(config.image_height),
-      static_cast<int>(config.image_width), static_cast<int>(config.channels));
+  const EvaluationReader reader = evaluation_pictures(flags.data, flags.holdout, config);
   const double mask_ratio = flags.mask_ratio < 0 ? config.mask_ratio : flags.mask_ratio;
-  const ReconstructionScores scores =
-      evaluate_reconstruction(*trained.model, reader, trained.normalisation(), mask_ratio,
-                              flags.seed, true, flags.images > 0 ? flags.images : -1);
+  const ReconstructionScores scores = evaluate_reconstruction(
+      *trained.model, reader, trained.normalisation(), mask_ratio, flags.seed, true,
+      flags.images > 0 ? flags.images : -1, show_progress);
+  if (is_terminal(STDERR_FILENO)) fmt::print(stderr, "\r\x1b[K");
   say_what_norm_pix_means(config);
   if (flags.json) {
     const nlohmann::ordered_json line = {{"images", scores.images},

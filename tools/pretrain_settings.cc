@@ -3,6 +3,7 @@
 #include <fstream>
 #include <sstream>
 
+#include "engine/backend.h"
 #include "engine/error.h"
 #include "models/presets.h"
 #include "tools/pretrain_flags.h"
@@ -12,6 +13,24 @@
 namespace tessera {
 
 namespace fs = std::filesystem;
+
+namespace {
+
+// What bits depend on beside the settings. Stands in config.toml, so that a resume elsewhere can be
+// told from one at home.
+std::string machine_line() {
+  return fmt::format("# tessera {} on {}", kVersion, backend(Device::kCpu).describe());
+}
+
+bool contains_line(const std::string& path, const std::string& wanted) {
+  std::ifstream file(path);
+  for (std::string line; std::getline(file, line);) {
+    if (line == wanted) return true;
+  }
+  return false;
+}
+
+}  // namespace
 
 PretrainSettings PretrainFlags::settings() {
   if (!config_file_.empty()) read_config(config_file_);
@@ -78,8 +97,14 @@ PretrainSettings PretrainFlags::resumed_run() const {
     if (flag.given() && flag.role != Role::kResult) flag.apply(settings);
   }
   if (has_config && device_from_name(settings.machine.device) != device_from_name(before.device)) {
-    fmt::print(stderr, "warning: --device {}: the run was on {}; it goes on, but not bit for bit\n",
-               settings.machine.device, before.device);
+    settings.options.notes.push_back(
+        fmt::format("warning: --device {}: the run was on {}; it goes on, but not bit for bit",
+                    settings.machine.device, before.device));
+  }
+  if (has_config && !contains_line(config, machine_line())) {
+    settings.options.notes.push_back(
+        "warning: the run was started by another version or on another processor; it goes on, but "
+        "not bit for bit");
   }
   return settings;
 }
@@ -125,8 +150,7 @@ std::string PretrainFlags::config_text(const PretrainSettings& settings) const {
   if (!data.starts_with("builtin:")) data = fs::absolute(data).lexically_normal().string();
 
   std::string text = fmt::format(
-      "# A run of tessera {}. The same again: tessera pretrain mae --config THIS --out NEW\n",
-      kVersion);
+      "{}\n# The same again: tessera pretrain mae --config THIS --out NEW\n", machine_line());
   std::string group;
   for (const Flag& flag : flags_) {
     const Texts value = flag.show(written);

@@ -3,7 +3,6 @@
 #include <memory>
 
 #include "data/encode.h"
-#include "data/evaluation.h"
 #include "engine/error.h"
 #include "tools/command.h"
 #include "tools/flag_values.h"
@@ -40,9 +39,7 @@ int run(const ReconstructFlags& flags) {
   flags.machine.apply();
   const TrainedModel trained = load_model(flags.model);
   const MaeConfig& config = trained.config();
-  const EvaluationReader reader(
-      evaluation_pictures(flags.data, flags.holdout, config), static_cast<int>(config.image_height),
-      static_cast<int>(config.image_width), static_cast<int>(config.channels));
+  const EvaluationReader reader = evaluation_pictures(flags.data, flags.holdout, config);
 
   // Spread over the set, which may be sorted by class.
   const int64_t rows = std::min(flags.images, reader.size());

@@ -55,16 +55,18 @@ TrainedModel load_model(const CheckpointFlags& flags) {
   return {std::move(opened.path), std::move(opened.recipe), std::move(model)};
 }
 
-std::shared_ptr<const Dataset> evaluation_pictures(const std::string& spec, double holdout,
-                                                   const MaeConfig& config) {
+EvaluationReader evaluation_pictures(const std::string& spec, double holdout,
+                                     const MaeConfig& config) {
   const int height = static_cast<int>(config.image_height);
   const int width = static_cast<int>(config.image_width);
   const DataSplit split = open_data(spec, holdout, height, width);
+  std::shared_ptr<const Dataset> pictures =
+      split.held_out->size() > 0 ? split.held_out : split.train;
   if (spec.starts_with("builtin:") && holdout == 0 && !split.train->endless()) {
-    return std::make_shared<BuiltinDataset>(split.train->size(), false, PictureStream::kHeldOut,
-                                            height, width);
+    pictures = std::make_shared<BuiltinDataset>(split.train->size(), false, PictureStream::kHeldOut,
+                                                height, width);
   }
-  return split.held_out->size() > 0 ? split.held_out : split.train;
+  return EvaluationReader(pictures, height, width, static_cast<int>(config.channels));
 }
 
 void say_what_norm_pix_means(const MaeConfig& config) {

@@ -7,7 +7,7 @@
 #include <memory>
 #include <string>
 
-#include "data/dataset.h"
+#include "data/evaluation.h"
 #include "models/mae.h"
 #include "train/checkpoint.h"
 #include "train/pretrain.h"
@@ -41,10 +41,10 @@ struct TrainedModel {
 };
 TrainedModel load_model(const CheckpointFlags& flags);
 
-// Pictures to judge a model on: the held-out ones where the set has some, else all. Drawn ones are
-// never those of a training: builtin:N is N of another stream.
-std::shared_ptr<const Dataset> evaluation_pictures(const std::string& spec, double holdout,
-                                                   const MaeConfig& config);
+// Pictures to judge a model on, in its size: the held-out ones where the set has some, else all.
+// Drawn ones are never those of a training: builtin:N is N of another stream.
+EvaluationReader evaluation_pictures(const std::string& spec, double holdout,
+                                     const MaeConfig& config);
 
 // What must be said with every figure and picture of a norm-pix model.
 void say_what_norm_pix_means(const MaeConfig& config);

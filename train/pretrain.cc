@@ -198,6 +198,7 @@ class Pretraining {
     fmt::print(stderr, "{} pictures, {} steps of {} pictures, {} steps an epoch{}\n",
                split_.train->size(), total_steps_, recipe_.batch_size * recipe_.accumulate,
                steps_per_epoch_, step > 0 ? fmt::format("; going on after step {}", step) : "");
+    for (const std::string& note : options_.notes) fmt::print(stderr, "{}\n", note);
     const int64_t available = available_memory_bytes();
     if (available > 0 && memory > static_cast<double>(available)) {
       fmt::print(stderr,

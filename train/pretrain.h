@@ -51,7 +51,8 @@ struct RunOptions {
   int keep = 2;
   bool log_json = false;
   bool dry_run = false;
-  std::string config_text;  // written into the run's folder, for --config
+  std::string config_text;         // written into the run's folder, for --config
+  std::vector<std::string> notes;  // said once it is clear that the run starts
 };
 
 nlohmann::json to_json(const PretrainRecipe& recipe);

@@ -114,7 +114,8 @@ Tensor evaluation_noise(int64_t picture, int64_t patches, uint64_t seed) {
 
 ReconstructionScores evaluate_reconstruction(const Mae& model, const EvaluationReader& reader,
                                              const Normalisation& normalisation, double mask_ratio,
-                                             uint64_t seed, bool with_fills, int64_t limit) {
+                                             uint64_t seed, bool with_fills, int64_t limit,
+                                             const std::function<void(int64_t)>& progress) {
   const MaeConfig& config = model.config();
   check_mask_ratio(config, mask_ratio);
   const PictureSize size{config.channels, config.image_height, config.image_width};
@@ -154,6 +155,7 @@ ReconstructionScores evaluate_reconstruction(const Mae& model, const EvaluationR
       total.harmonic += score.harmonic;
     }
     total.images += count;
+    if (progress) progress(first + std::ssize(pictures));
   }
   TESSERA_CHECK(total.images > 0, "none of {} pictures could be read", wanted);
   for (double* sum :

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -30,10 +31,12 @@ Tensor evaluation_noise(int64_t picture, int64_t patches, uint64_t seed);
 
 // Over the first `limit` pictures of the reader (all of them when limit < 0). A picture that
 // cannot be decoded is passed over and named on stderr. A norm-pix model's prediction is
-// un-normalised with each patch's true mean and deviation.
+// un-normalised with each patch's true mean and deviation. `progress` hears how many pictures are
+// done, batch by batch.
 ReconstructionScores evaluate_reconstruction(const Mae& model, const EvaluationReader& reader,
                                              const Normalisation& normalisation, double mask_ratio,
-                                             uint64_t seed, bool with_fills, int64_t limit = -1);
+                                             uint64_t seed, bool with_fills, int64_t limit = -1,
+                                             const std::function<void(int64_t)>& progress = {});
 
 // One row a picture: original, masked, reconstruction, reconstruction with the visible tiles
 // pasted over it. Small pictures are magnified by a whole number, so that a person sees them.

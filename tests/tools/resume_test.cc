@@ -126,6 +126,25 @@ TEST_CASE("other threads, workers and a moved folder: the same bytes") {
   check_equals_straight_run(there);
 }
 
+TEST_CASE("a resume on another machine or by another version says that bits may differ") {
+  const TempFolder folder;
+  const std::string path = folder.file("run");
+  const Words resume = {"pretrain", "mae", "--resume", "--out", path};
+  fs::copy(straight_run(), path);
+  const std::string config = slurp(path + "/config.toml");
+  REQUIRE(config.starts_with("# tessera "));
+  for (const bool elsewhere : {false, true}) {
+    fs::remove(path + "/" + checkpoint_name(kSteps));
+    if (elsewhere)
+      spill(path + "/config.toml",
+            "# tessera 0.0.1 on an abacus\n" + config.substr(config.find('\n') + 1));
+    const Outcome outcome = run(resume);
+    INFO(outcome.err);
+    CHECK(outcome.status == 0);
+    CHECK((outcome.err.find("not bit for bit") != std::string::npos) == elsewhere);
+  }
+}
+
 TEST_CASE("a full disk while saving: one line, and the last checkpoint stays") {
   const TempFolder folder;
   const std::string path = folder.file("full");
