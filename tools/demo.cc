@@ -95,7 +95,7 @@ int run(const DemoFlags& flags) {
   options.config_text = PretrainFlags(scratch).config_text({recipe, options, flags.machine});
   fmt::print(stderr, "{} a small masked autoencoder on drawn pictures in {}: {}\n",
              options.resume ? "going on training" : "training", options.out, kMinutes);
-  const int status = pretrain_mae(options.resume ? recipe_of_run(options.out) : recipe, options);
+  const int status = pretrain_mae(recipe, options);
   if (status != 0) {
     fmt::print(stderr, "or type the same command again: the demo goes on from there\n");
     return status;

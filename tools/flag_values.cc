@@ -1,3 +1,4 @@
+// Reading and writing the values of flags.
 #include "tools/flag_values.h"
 
 #include <charconv>

@@ -1,3 +1,4 @@
+// A child process with its output in files of a temporary folder.
 #include "tests/tools/program.h"
 
 #include <fcntl.h>

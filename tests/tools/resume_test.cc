@@ -1,6 +1,7 @@
 // Stopping and going on: kill -9 at many moments, Ctrl-C, a full disk, a cut checkpoint; what may
 // change on --resume and what may not.
 // Rule: the judge is a run that nothing disturbed, compared byte for byte.
+#include <fmt/format.h>
 #include <signal.h>
 
 #include <chrono>
@@ -16,10 +17,7 @@ namespace {
 namespace fs = std::filesystem;
 using nlohmann::json;
 
-std::string checkpoint_name(int step) {
-  const std::string digits = std::to_string(step);
-  return "step-" + std::string(8 - digits.size(), '0') + digits + ".safetensors";
-}
+std::string checkpoint_name(int step) { return fmt::format("step-{:08}.safetensors", step); }
 
 // metrics.jsonl without the speed, which differs from run to run.
 std::vector<json> metrics_of(const std::string& run_folder) {
@@ -53,7 +51,7 @@ const std::string& straight_run() {
 }
 
 void check_equals_straight_run(const std::string& path) {
-  const std::string last = "/" + checkpoint_name(kSteps);
+  const std::string last = fmt::format("/{}", checkpoint_name(kSteps));
   CHECK(slurp(path + last) == slurp(straight_run() + last));
   CHECK(metrics_of(path) == metrics_of(straight_run()));
 }
