@@ -1,5 +1,5 @@
 // The modes every case of the op table goes through. Each returns what is wrong, one line a fault.
-// Rule: the bounds stand here, once; a bound is a property of the number format, never of an op.
+// Rule: a mode knows no op; what an op needs is said in its row. Bounds: compare.h.
 #pragma once
 
 #include <string>

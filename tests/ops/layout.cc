@@ -105,12 +105,6 @@ Plan plan(const Shape& shape, Layout layout) {
   return p;
 }
 
-template <class T>
-void write(std::vector<uint8_t>& image, int64_t at, double value) {
-  const T element = convert<T>(value);
-  std::memcpy(image.data() + at * static_cast<int64_t>(sizeof(T)), &element, sizeof(T));
-}
-
 }  // namespace
 
 const char* name_of(Layout layout) {
@@ -146,10 +140,16 @@ Placed::Placed(const Array& values, DType dtype, Layout layout, Device device) {
   const int64_t size = static_cast<int64_t>(size_of(dtype));
   const int64_t margin = static_cast<int64_t>(kMargin) / size;
   image_.assign(static_cast<size_t>((2 * margin + p.extent) * size), kPattern);
-  each_index(values.shape, [&](const Dims& index) {
-    int64_t at = margin + p.offset;
-    for (int d = 0; d < index.size(); ++d) at += index[d] * p.strides[d];
-    visit_dtype(dtype, [&](auto t) { write<decltype(t)>(image_, at, values(index)); });
+  visit_dtype(dtype, [&](auto tag) {
+    using T = decltype(tag);
+    uint8_t* first = image_.data() + (margin + p.offset) * size;
+    const double* value = values.values.data();
+    each_index(values.shape, [&](const Dims& index) {
+      int64_t at = 0;
+      for (int d = 0; d < index.size(); ++d) at += index[d] * p.strides[d];
+      const T element = convert<T>(*value++);
+      std::memcpy(first + at * size, &element, sizeof(T));
+    });
   });
   block_ = Tensor::from(image_, {static_cast<int64_t>(image_.size())}, device);
   tensor_ = Tensor::window(block_.storage(), margin + p.offset, values.shape, p.strides, dtype);

@@ -36,8 +36,8 @@ Tensor boolean(const Shape& shape) { return Tensor::zeros(shape, DType::kBool); 
 const std::vector<Row>& table() {
   static const std::vector<Row> rows = [] {
     std::vector<Row> all;
-    for (auto* family : {elementwise_rows, shape_rows, reduce_rows, product_rows, picture_rows,
-                         norm_rows, loss_rows, index_rows}) {
+    for (auto* family : {elementwise_rows, view_rows, assemble_rows, reduce_rows, product_rows,
+                         picture_rows, norm_rows, loss_rows, index_rows}) {
       for (Row& row : family()) all.push_back(std::move(row));
     }
     return all;

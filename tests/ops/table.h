@@ -81,7 +81,8 @@ struct Row {
 
 // Each family of ops brings its rows.
 std::vector<Row> elementwise_rows();
-std::vector<Row> shape_rows();
+std::vector<Row> view_rows();
+std::vector<Row> assemble_rows();
 std::vector<Row> reduce_rows();
 std::vector<Row> product_rows();
 std::vector<Row> picture_rows();
