@@ -27,17 +27,18 @@ PretrainRecipe demo_recipe() {
                   .image_width = 32,
                   .patch = 4,
                   .dim = 128,
-                  .depth = 6,
+                  .depth = 4,
                   .heads = 4,
-                  .decoder_dim = 96,
-                  .decoder_depth = 2,
+                  .decoder_dim = 128,
+                  .decoder_depth = 3,
                   .decoder_heads = 4};
   recipe.augment = Augment::kNone;  // the stream of pictures never ends
   recipe.mean = {0.5f, 0.5f, 0.5f};
   recipe.std = {0.25f, 0.25f, 0.25f};
   recipe.max_steps = 2000;
   recipe.batch_size = 64;
-  recipe.base_lr = 4e-3;
+  recipe.base_lr = 6e-3;
+  recipe.clip_grad = 1;
   recipe.eval_every = 500;
   return recipe;
 }
