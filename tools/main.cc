@@ -32,7 +32,7 @@ void complain(std::string text) {
   for (char& c : text) {
     if (c == '\n' || c == '\r') c = ' ';
   }
-  fmt::print(stderr, "tessera: {}\n", text);
+  std::fputs(fmt::format("tessera: {}\n", text).c_str(), stderr);  // throws nothing if it is closed
 }
 
 std::string names_of(const std::vector<CLI::App*>& commands) {

@@ -137,10 +137,10 @@ class Pretraining {
       if (stop) {
         progress_->finish();
         if (folder_) {
-          fmt::print(stderr,
-                     "stopped and saved after step {} of {}; go on with: tessera pretrain mae "
-                     "--resume --out {}\n",
-                     step, total_steps_, options_.out);
+          progress_->say(
+              fmt::format("stopped and saved after step {} of {}; go on with: tessera pretrain mae "
+                          "--resume --out {}",
+                          step, total_steps_, options_.out));
         }
         return kInterrupted;
       }
@@ -148,7 +148,7 @@ class Pretraining {
       batches = next_batches();
     }
     progress_->finish();
-    if (folder_) fmt::print(stderr, "complete: {}\n", folder_->checkpoint_path(step));
+    if (folder_) progress_->say(fmt::format("complete: {}", folder_->checkpoint_path(step)));
     return 0;
   }
 

@@ -24,6 +24,9 @@ constexpr double kMinQuiet = 15;    // seconds between two lines: a tenth of the
 constexpr double kMaxQuiet = 300;   // within these
 constexpr size_t kMinBar = 10, kMaxBar = 30;  // columns
 
+// A terminal that has gone away must not end the run, as fmt::print's exception would.
+void put(std::FILE* file, const std::string& text) { std::fputs(text.c_str(), file); }
+
 std::string rate_text(const ProgressState& state) {
   const double rate = state.images_per_second;
   return rate > 0 ? fmt::format("{:.{}f} images/s", rate, rate < 10 ? 2 : 0) : "";
@@ -154,8 +157,7 @@ void Progress::record(const MetricRecord& record) {
 
 void Progress::say(std::string_view line) {
   const bool redraw = drawn_;
-  if (drawn_) fmt::print(messages_, "\r\x1b[K");
-  fmt::print(messages_, "{}\n", line);
+  put(messages_, fmt::format("{}{}\n", drawn_ ? "\r\x1b[K" : "", line));
   if (redraw) draw();
   std::fflush(messages_);
 }
@@ -171,10 +173,10 @@ void Progress::draw() {
   if (mode_ == Mode::kBar) {
     // The last column stays free: some terminals wrap as soon as it is filled.
     const int width = terminal_width(::fileno(messages_)) - 1;
-    fmt::print(messages_, "\r{}\x1b[K", progress_bar(state_, width));
+    put(messages_, fmt::format("\r{}\x1b[K", progress_bar(state_, width)));
     drawn_ = true;
   } else {
-    fmt::print(messages_, "{}\n", progress_line(state_));
+    put(messages_, progress_line(state_) + '\n');
   }
   std::fflush(messages_);
 }

@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <sys/ioctl.h>
 #include <sys/resource.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -70,11 +71,28 @@ int64_t groups_leave() {
   return least;
 }
 
+// One request may come as several signals at once: `timeout` signals its child and the whole group,
+// a closing terminal adds a SIGHUP. A person takes longer to mean it.
+constexpr int64_t kOneRequest = 300;  // milliseconds
+
 std::atomic<bool> stop{false};
-static_assert(std::atomic<bool>::is_always_lock_free, "the handler may touch nothing else");
+std::atomic<int64_t> stop_time{0};  // milliseconds, of the first signal
+static_assert(std::atomic<bool>::is_always_lock_free && std::atomic<int64_t>::is_always_lock_free,
+              "the handler may touch nothing else");
+
+int64_t milliseconds_now() {
+  struct timespec now = {};
+  ::clock_gettime(CLOCK_MONOTONIC, &now);  // safe in a handler
+  return int64_t{now.tv_sec} * 1000 + now.tv_nsec / 1'000'000;
+}
 
 void on_stop_signal(int number) {
-  if (stop.exchange(true)) ::_exit(128 + number);
+  const int64_t now = milliseconds_now();
+  if (stop.exchange(true)) {
+    if (now - stop_time.load() >= kOneRequest) ::_exit(128 + number);
+    return;
+  }
+  stop_time.store(now);
   const int kept_errno = errno;
   constexpr std::string_view kMessage = "\nstopping after this step; again to stop at once\n";
   [[maybe_unused]] const ssize_t n = ::write(STDERR_FILENO, kMessage.data(), kMessage.size());

@@ -15,9 +15,9 @@ int64_t peak_memory_bytes();
 int64_t available_memory_bytes();
 
 // The first SIGINT, SIGTERM or SIGHUP only makes stop_requested() true (and says so on stderr): the
-// step in progress is finished and saved. The second ends the process at once with 128 + its
-// number. A SIGHUP that was ignored (nohup) stays ignored. SIGXFSZ is ignored, so that a file-size
-// limit is a failed write with a reason and not a death.
+// step in progress is finished and saved. A second one, 0.3 s later or more, ends the process at
+// once with 128 + its number. A SIGHUP that was ignored (nohup) stays ignored. SIGXFSZ is ignored,
+// so that a file-size limit is a failed write with a reason and not a death.
 void install_signal_handlers();
 
 bool stop_requested();

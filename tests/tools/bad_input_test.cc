@@ -203,7 +203,7 @@ TEST_CASE("places that cannot be written are named") {
   check({Words{"export", "--out", none} + model, none, 1});
   check({Words{"export", "--out", folder.file("run/step-00000001.safetensors")} + model, "itself"});
   const Outcome full = run(Words{"evaluate", "reconstruction", "--data", "builtin:1"} + model,
-                           {.out_file = "/dev/full"});
+                           {.file_size_limit = 0, .out_file = "/dev/full", .terminal = false});
   CHECK(full.status == 1);
   CHECK(full.error_lines() == 1);
 }

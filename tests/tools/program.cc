@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -22,7 +23,7 @@ constexpr auto kPoll = std::chrono::milliseconds(1);
 
 // In the child: only calls that are safe after fork().
 void redirect(const char* path, int to) {
-  const int fd = ::open(path, O_WRONLY | O_CREAT | O_TRUNC, 0666);
+  const int fd = ::open(path, O_RDWR | O_CREAT | O_TRUNC, 0666);
   if (fd < 0 || ::dup2(fd, to) < 0) ::_exit(126);
   ::close(fd);
 }
@@ -44,12 +45,22 @@ Process::Process(const Words& words, const Surroundings& surroundings)
   arguments.push_back(nullptr);
   const rlim_t limit = static_cast<rlim_t>(surroundings.file_size_limit);
 
+  if (surroundings.terminal) {
+    terminal_ = ::posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
+    REQUIRE((terminal_ >= 0 && ::grantpt(terminal_) == 0 && ::unlockpt(terminal_) == 0));
+  }
+  const std::string terminal = surroundings.terminal ? ::ptsname(terminal_) : "";
+
   pid_ = ::fork();
   REQUIRE(pid_ >= 0);
   if (pid_ > 0) return;
+  ::signal(SIGHUP, SIG_DFL);  // whoever runs the test may have it ignored
   redirect("/dev/null", STDIN_FILENO);
   redirect(out_file_.c_str(), STDOUT_FILENO);
-  redirect(err_file.c_str(), STDERR_FILENO);
+  // The first terminal that a session's leader opens for reading too becomes its own: when it is
+  // closed, the leader gets a SIGHUP.
+  if (!terminal.empty() && ::setsid() < 0) ::_exit(126);
+  redirect(terminal.empty() ? err_file.c_str() : terminal.c_str(), STDERR_FILENO);
   if (limit > 0) {
     const struct rlimit sizes = {limit, limit};
     if (::setrlimit(RLIMIT_FSIZE, &sizes) != 0) ::_exit(126);
@@ -59,9 +70,15 @@ Process::Process(const Words& words, const Surroundings& surroundings)
 }
 
 Process::~Process() {
+  if (terminal_ >= 0) ::close(terminal_);
   if (pid_ < 0) return;
   ::kill(pid_, SIGKILL);
   ::waitpid(pid_, nullptr, 0);
+}
+
+void Process::close_terminal() {
+  ::close(terminal_);
+  terminal_ = -1;
 }
 
 void Process::signal(int number) const { REQUIRE(::kill(pid_, number) == 0); }

@@ -25,6 +25,7 @@ struct Outcome {
 struct Surroundings {
   long file_size_limit = 0;  // bytes a file may have, 0: any (as a full disk would)
   std::string out_file;      // where stdout goes, in place of a file that is read back
+  bool terminal = false;     // stderr is a terminal of its own, which is not read
 };
 
 // A program that is running.
@@ -36,12 +37,14 @@ class Process {
   Process& operator=(const Process&) = delete;
 
   void signal(int number) const;
+  void close_terminal();
   Outcome wait();  // at most a minute
 
  private:
   TempFolder folder_;
   std::string out_file_;
   pid_t pid_ = -1;
+  int terminal_ = -1;  // the other end of the program's
 };
 
 Outcome run(const Words& words, const Surroundings& surroundings = {});

@@ -107,6 +107,29 @@ TEST_CASE("Ctrl-C finishes the step, saves and says how to go on") {
   check_equals_straight_run(path);
 }
 
+TEST_CASE("a stop that arrives twice, and a terminal that is closed, are one request") {
+  for (const bool terminal : {false, true}) {
+    INFO((terminal ? "a closed terminal" : "two signals at once"));
+    const TempFolder folder;
+    const std::string path = folder.file("run");
+    Process process(tiny_pretrain(path, kSteps) + kOften,
+                    {.file_size_limit = 0, .out_file = "", .terminal = terminal});
+    wait_until([&] { return count_lines(path + "/metrics.jsonl") >= 10; });
+    if (terminal) {
+      process.close_terminal();
+    } else {
+      process.signal(SIGINT);
+      process.signal(SIGTERM);
+    }
+    CHECK(process.wait().status == 130);
+    const int step = metrics_of(path).back()["step"];
+    CHECK(step < kSteps);
+    CHECK(fs::exists(path + "/" + checkpoint_name(step)));
+    REQUIRE(run({"pretrain", "mae", "--resume", "--out", path}).status == 0);
+    check_equals_straight_run(path);
+  }
+}
+
 TEST_CASE("other threads, workers and a moved folder: the same bytes") {
   const TempFolder folder;
   const std::string path = folder.file("here"), there = folder.file("there");
@@ -156,8 +179,9 @@ TEST_CASE("a full disk while saving: one line, and the last checkpoint stays") {
 
   // Room for the metrics, but not for a checkpoint.
   const Words resume = {"pretrain", "mae", "--resume", "--out", path};
-  const Outcome outcome =
-      run(resume, {.file_size_limit = static_cast<long>(bytes.size() / 2), .out_file = ""});
+  const Outcome outcome = run(
+      resume,
+      {.file_size_limit = static_cast<long>(bytes.size() / 2), .out_file = "", .terminal = false});
   INFO(outcome.err);
   CHECK(outcome.status == 1);
   CHECK(ends_with_line_naming(outcome, path));

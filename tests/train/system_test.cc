@@ -43,9 +43,18 @@ TEST_CASE("the first signal asks, the second ends the process") {
             signal(number, SIG_DFL);
             install_signal_handlers();
             raise(number);
+            usleep(400'000);
             raise(number);
             return 0;
           }) == 128 + number);
+    // `timeout` sends its signal twice within microseconds and means it once.
+    CHECK(in_child([&] {
+            signal(number, SIG_DFL);
+            install_signal_handlers();
+            raise(number);
+            raise(number);
+            return stop_requested() ? 0 : 2;
+          }) == 0);
   }
   CHECK(in_child([] {
           install_signal_handlers();
