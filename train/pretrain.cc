@@ -324,12 +324,12 @@ class Pretraining {
     write_file(path, png);
     metrics_->log_png(step, "reconstruction", sheet.width, sheet.height,
                       {reinterpret_cast<const char*>(png.data()), png.size()});
-    progress_->say(
-        fmt::format("step {}: {:.2f} dB on {} {} (fills: mean {:.2f}, nearest {:.2f}, bilinear "
-                    "{:.2f}, harmonic "
-                    "{:.2f}); {}",
-                    step, scores.model, scores.images, evaluation_set_, fills_->mean,
-                    fills_->nearest, fills_->bilinear, fills_->harmonic, path));
+    progress_->say(fmt::format(
+        "step {}: {:.2f} dB on {} {}{} (fills: mean {:.2f}, nearest {:.2f}, bilinear "
+        "{:.2f}, harmonic {:.2f}); {}",
+        step, scores.model, scores.images, evaluation_set_,
+        recipe_.model.norm_pix_loss ? ", given each patch's true mean and deviation" : "",
+        fills_->mean, fills_->nearest, fills_->bilinear, fills_->harmonic, path));
   }
 
   void save(int64_t step) {
