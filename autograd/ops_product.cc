@@ -177,8 +177,12 @@ struct AttentionOp {
                       (!bias.defined() || bias.dtype() == q.dtype()),
                   "[attention] dtypes differ: q {}, k {}, v {}, bias {}", describe(q), describe(k),
                   describe(v), describe(bias));
-    TESSERA_CHECK(!bias.defined() || (bias.ndim() <= 4 && (bias.ndim() < 4 || bias.size(0) == 1)),
-                  "[attention] bias {} must broadcast to (1, H, N, M)", describe(bias));
+    const int64_t wanted[] = {k.size(2), q.size(2), q.size(1), 1};  // from the last dimension on
+    for (int i = 0; bias.defined() && i < bias.ndim(); ++i) {
+      TESSERA_CHECK(i < 4 && (bias.size(-1 - i) == 1 || bias.size(-1 - i) == wanted[i]),
+                    "[attention] bias {} must broadcast to (1, {}, {}, {})", describe(bias),
+                    wanted[2], wanted[1], wanted[0]);
+    }
   }
 };
 

@@ -81,6 +81,7 @@ enum RandomSite : uint32_t {
   kSiteAugment = 4,
   kSitePicture = 5,
   kSiteReplacement = 6,
+  kSiteEvaluationMask = 32,
   kFirstStepSite = 1024,
 };
 

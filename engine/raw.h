@@ -81,7 +81,6 @@ Tensor uniform(const Shape& shape, RandomKey key, double low = 0, double high = 
                DType dtype = DType::kF32, Device device = Device::kCpu);
 Tensor normal(const Shape& shape, RandomKey key, double mean = 0, double deviation = 1,
               DType dtype = DType::kF32, Device device = Device::kCpu);
-Tensor arange(int64_t n, Device device = Device::kCpu);  // i64
 
 // The row-major index of the first Inf or NaN, or none.
 std::optional<int64_t> first_nonfinite(const Tensor& x);

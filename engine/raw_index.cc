@@ -1,6 +1,4 @@
 // Indexing and assembling: gather, scatter-add, rows by number, cat, pad.
-#include <numeric>
-
 #include "engine/raw_support.h"
 
 namespace tessera::raw {
@@ -164,12 +162,6 @@ Tensor normal(const Shape& shape, RandomKey key, double mean, double deviation, 
   y.backend().normal(key, y.view());
   if (mean == 0 && deviation == 1) return y;
   return unary(UnaryOp::kAddScalar, unary(UnaryOp::kMulScalar, y, {deviation, 0}), {mean, 0});
-}
-
-Tensor arange(int64_t n, Device device) {
-  std::vector<int64_t> values(static_cast<size_t>(n));
-  std::iota(values.begin(), values.end(), 0);
-  return Tensor::from(values, {n}, device);
 }
 
 }  // namespace tessera::raw

@@ -5,6 +5,7 @@
 #include "engine/error.h"
 #include "tools/command.h"
 #include "tools/trained_model.h"
+#include "train/checkpoint.h"
 #include "train/safetensors.h"
 
 namespace tessera {
@@ -22,8 +23,6 @@ struct ExportFlags {
   std::string out;
   bool encoder_only = false;
 };
-
-bool is_weight(const std::string& name) { return !name.starts_with("optimizer/"); }
 
 bool is_encoder_weight(const std::string& name) {
   return is_weight(name) && !name.starts_with("decoder_") && name != "mask_token";

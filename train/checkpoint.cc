@@ -28,8 +28,6 @@ int64_t whole_number(const SafetensorsReader& file, const char* key) {
   return std::stoll(text);
 }
 
-bool is_weight(const std::string& name) { return !name.starts_with("optimizer/"); }
-
 }  // namespace
 
 void save_checkpoint(const std::string& path, Module& model, const AdamW& optimizer, int64_t step,
@@ -51,6 +49,8 @@ void save_checkpoint(const std::string& path, Module& model, const AdamW& optimi
                      {"step", std::to_string(step)},
                      {"recipe", recipe.dump()}});
 }
+
+bool is_weight(const std::string& name) { return !name.starts_with("optimizer/"); }
 
 Checkpoint::Checkpoint(const std::string& path) : file_(path) {
   const int64_t version = whole_number(file_, "format_version");

@@ -43,6 +43,9 @@ class Checkpoint {
   nlohmann::json recipe_;
 };
 
+// Whether a checkpoint's tensor belongs to the model, not to its optimizer.
+bool is_weight(const std::string& name);
+
 // Reads the named tensors of a safetensors file into host tensors.
 std::map<std::string, Tensor> read_tensors(const SafetensorsReader& file,
                                            bool (*wanted)(const std::string& name));

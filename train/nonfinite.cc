@@ -20,9 +20,9 @@ void check_finite(int64_t step, const std::string& what, const Tensor& t) {
   const auto at = raw::first_nonfinite(t);
   if (!at) return;
   const Tensor flat = raw::reshape(t.detach(), {-1});
-  throw Error(fmt::format("step {}: {} {} has the value {} at {}; the last checkpoint is good",
-                          step, what, describe(t), raw::select(flat, 0, *at).item(),
-                          index_of(t.shape(), *at)));
+  throw Error(fmt::format(
+      "step {}: {} {} has the value {} at {}; checkpoints saved before it are good", step, what,
+      describe(t), raw::select(flat, 0, *at).item(), index_of(t.shape(), *at)));
 }
 
 // Removes the observer whatever happens in between.
@@ -49,7 +49,7 @@ void name_first_nonfinite(int64_t step, const AdamW& optimizer,
   }
   throw Error(
       fmt::format("step {}: the gradient norm overflows though each gradient is finite; "
-                  "try --clip-grad or a smaller --base-lr; the last checkpoint is good",
+                  "try --clip-grad or a smaller --base-lr; checkpoints saved before it are good",
                   step));
 }
 

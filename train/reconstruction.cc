@@ -17,8 +17,6 @@
 namespace tessera {
 namespace {
 
-// Apart from the sites of a training step: no mask of the training is met again here.
-constexpr uint32_t kSiteEvaluationMask = 32;
 constexpr int64_t kBatchPixels = 64 * 1024;  // 64 pictures of 32 x 32, one of 256 x 256
 
 // The sheet: small pictures are magnified to at most this side, margins in pixels of the sheet.

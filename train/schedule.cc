@@ -17,12 +17,4 @@ double LearningRateSchedule::at(int64_t step) const {
   return min_lr + (peak - min_lr) * 0.5 * (1.0 + std::cos(turn));
 }
 
-std::vector<float> LearningRateSchedule::table() const {
-  std::vector<float> rates(static_cast<size_t>(std::max<int64_t>(total_steps, 0)));
-  for (size_t i = 0; i < rates.size(); ++i) {
-    rates[i] = static_cast<float>(at(static_cast<int64_t>(i)));
-  }
-  return rates;
-}
-
 }  // namespace tessera

@@ -4,7 +4,6 @@
 #pragma once
 
 #include <cstdint>
-#include <vector>
 
 namespace tessera {
 
@@ -22,9 +21,6 @@ struct LearningRateSchedule {
   // The rate of the step that follows `step` finished ones: at(0) is the first step's (0 when there
   // is a warm-up). From total_steps on it is min_lr.
   double at(int64_t step) const;
-
-  // at(0) ... at(total_steps - 1): uploaded once, then read by iteration.
-  std::vector<float> table() const;
 };
 
 }  // namespace tessera

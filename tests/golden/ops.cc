@@ -33,6 +33,9 @@ struct Call {
   Tensor maybe(const std::string& name) const { return in.contains(name) ? in.at(name) : Tensor(); }
   int64_t whole(const char* name) const { return attrs.at(name).get<int64_t>(); }
   double number(const char* name) const { return attrs.at(name).get<double>(); }
+  double number_or(const char* name, double otherwise) const {
+    return attrs.contains(name) ? number(name) : otherwise;
+  }
   bool flag(const char* name) const {
     return attrs.contains(name) && attrs.at(name).is_boolean() && attrs.at(name).get<bool>();
   }
@@ -162,7 +165,7 @@ void add_norms_and_losses(Functions* f) {
     return group_norm(c["x"], c.whole("groups"), c.maybe("w"), c.maybe("b"), c.number("eps"));
   };
   (*f)["cross_entropy"] = [](const Call& c) {
-    return cross_entropy(c["x"], c["y"], c.number("label_smoothing"));
+    return cross_entropy(c["x"], c["y"], c.number_or("label_smoothing", 0));
   };
   (*f)["cross_entropy_ignore"] = [](const Call& c) {
     return cross_entropy(c["x"], c["y"], 0, c.whole("ignore_index"));
@@ -170,7 +173,7 @@ void add_norms_and_losses(Functions* f) {
   (*f)["soft_cross_entropy"] = [](const Call& c) { return soft_cross_entropy(c["x"], c["t"]); };
   (*f)["mse_loss"] = [](const Call& c) { return mse_loss(c["x"], c["t"]); };
   (*f)["smooth_l1_loss"] = [](const Call& c) {
-    return smooth_l1_loss(c["x"], c["t"], c.number("beta"));
+    return smooth_l1_loss(c["x"], c["t"], c.number_or("beta", 1));
   };
   (*f)["kl_div_log_target_batchmean"] = [](const Call& c) {
     return kl_div_log_target_batchmean(c["x"], c["t"]);

@@ -45,15 +45,5 @@ TEST_CASE("no warm-up, nothing but warm-up, a single step") {
   CHECK(LearningRateSchedule{1, 0, 0, 1}.at(0) == 1);
 }
 
-TEST_CASE("the table holds the rate of every step") {
-  const LearningRateSchedule schedule{1e-3, 1e-6, 2.5, 9};
-  const std::vector<float> table = schedule.table();
-  REQUIRE(table.size() == 9);
-  for (int64_t i = 0; i < 9; ++i) {
-    CHECK(table[static_cast<size_t>(i)] == static_cast<float>(schedule.at(i)));
-  }
-  CHECK(LearningRateSchedule{}.table().empty());
-}
-
 }  // namespace
 }  // namespace tessera
