@@ -99,7 +99,7 @@ std::pair<C, C> softmax_scores(C* row, const C* bias, const Sizes& s, Lane<C> sc
   Lane<C> best = lowest, sum(0.0);
   for (int64_t j = 0; j < s.padded; j += kLane<C>) {
     Lane<C> score = scaled_score(row, bias, scale, j);
-    if (j + kLane < C >> s.m) score = keep_first(score, s.m - j, lowest);
+    if (s.m < j + kLane<C>) score = keep_first(score, s.m - j, lowest);
     best = max(best, score);
     score.store(row + j);
   }

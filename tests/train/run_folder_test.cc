@@ -177,7 +177,8 @@ TEST_CASE("kill -9 at any moment leaves a whole checkpoint and no lock") {
     std::vector<std::string> broken;
     const auto newest = newest_whole_checkpoint(temp.path(), &broken);
     REQUIRE(broken.empty());
-    REQUIRE(steps(temp.path()).size() <= 3);  // two, and one not pruned yet
+    REQUIRE(steps(temp.path()).size() <= 3);  // two, and one that the kill left unpruned
+    folder.prune(2);                          // or each round might leave one more
     if (!newest) {
       REQUIRE(newest_before == 0);
       continue;
