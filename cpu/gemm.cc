@@ -31,10 +31,11 @@ struct Grid {
 int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 // Tiles of at most 400 x 768, an even number and at least four of them where the product is worth
-// it. Share of one whole dnnl_sgemm's speed on one core of a Sapphire Rapids (160-175 GFLOP/s), for
-// the 66 products of ViT-B (8 images), its MAE decoder and ViT-tiny (128 images):
+// it. Share of one whole dnnl_sgemm's speed on one core of a Sapphire Rapids (150-175 GFLOP/s), for
+// the 78 products of ViT-B (8 images), its MAE decoder and ViT-tiny (128 images):
 //   128 x 4096  0.80-1.00 (forward repacks w for every tile)   256 x 256  0.75-0.98
-//   400 x 768   0.94-1.00                                       784 x 768  0.95-1.00
+//   400 x 768   0.89-1.00 (least: wgrad of 3072 columns)        784 x 768  0.95-1.00
+// With two threads 400 x 768 gives 1.75-2.05 times the one whole call, 1.9 or more for most.
 // A weight gradient that is small and deep is cut along k instead: (96, 96, 8320) gives 157 in
 // parts, 142 in tiles of 96 x 48, 108 in tiles of 48 x 48.
 Grid choose_grid(int64_t batch, int64_t m, int64_t n, int64_t k) {
