@@ -61,9 +61,9 @@ mount -t proc proc /proc
 cd /opt/tessera-*
 ./tessera info
 ./tessera pretrain mae --data builtin:64 --arch vit_tiny --image-size 32 --patch-size 4 \
-  --batch-size 16 --max-steps 2 --out /tmp/run
-./tessera reconstruct --checkpoint /tmp/run --data builtin: --out /tmp/picture.png
-test -s /tmp/picture.png
+  --batch-size 16 --max-steps 2 --out /root/run
+./tessera reconstruct --checkpoint /root/run --data builtin: --out /root/picture.png
+test -s /root/picture.png
 TRY
 unshare --mount --pid --net --fork chroot "$bare" /usr/bin/env -i PATH=/usr/bin:/bin bash /try
 echo "the archive runs on a bare Debian 12"
