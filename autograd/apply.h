@@ -6,16 +6,21 @@
 //
 //   struct MulOp {
 //     static constexpr const char* kName = "mul";
+//     static constexpr CastPolicy kCast = kCastWidest;  // under autocast, see autocast.h
 //     Saved a, b;
 //     Tensor forward(Wants wants, const Tensor& a, const Tensor& b);
 //     std::vector<Tensor> backward(Node& node, const Tensor& dy);
 //   };
+//
+// An op whose output is cheap to make again from what it saved may say so with
+// `bool can_recompute() const` and `Tensor recompute()`: see Saved::or_maker.
 #pragma once
 
 #include <type_traits>
 #include <utility>
 #include <vector>
 
+#include "autograd/autocast.h"
 #include "autograd/tape.h"
 
 namespace tessera {
@@ -44,6 +49,14 @@ class OpNode final : public Node {
     }
   }
   void release() override { op_ = Op(); }
+  bool can_recompute() const override {
+    if constexpr (requires { op_.can_recompute(); }) return op_.can_recompute();
+    return false;
+  }
+  Tensor recompute() override {
+    if constexpr (requires { op_.recompute(); }) return op_.recompute();
+    return {};
+  }
 
  private:
   Op op_;
@@ -51,19 +64,28 @@ class OpNode final : public Node {
 
 namespace detail {
 
+// `values` are the inputs as forward saw them.
 template <class Op>
-void record(Op&& op, const std::vector<Tensor>& inputs, const std::vector<Tensor>& outputs) {
+void record(Op&& op, const std::vector<Tensor>& inputs, const std::vector<Tensor>& values,
+            const std::vector<Tensor>& outputs) {
   auto node =
       std::make_shared<OpNode<std::decay_t<Op>>>(std::move(op), static_cast<int>(outputs.size()));
   node->edges.reserve(inputs.size());
-  for (const Tensor& x : inputs) node->edges.push_back(edge_of(x));
+  for (size_t i = 0; i < inputs.size(); ++i) {
+    Edge edge = edge_of(inputs[i]);
+    if (edge.node != nullptr && inputs[i].dtype() != values[i].dtype()) {
+      edge.cast_from = inputs[i].dtype();
+    }
+    node->edges.push_back(std::move(edge));
+  }
   for (size_t i = 0; i < outputs.size(); ++i) {
     set_history(outputs[i], node, static_cast<int>(i));
   }
 }
 
 template <class Op, class Result>
-Result finish(Op&& op, Wants wants, const std::vector<Tensor>& inputs, Result result) {
+Result finish(Op&& op, Wants wants, const std::vector<Tensor>& inputs,
+              const std::vector<Tensor>& values, Result result) {
   std::vector<Tensor> outputs;
   if constexpr (std::is_same_v<Result, Tensor>) {
     outputs = {result};
@@ -73,7 +95,7 @@ Result finish(Op&& op, Wants wants, const std::vector<Tensor>& inputs, Result re
   if (const OpObserver& observe = op_observer()) {
     for (const Tensor& y : outputs) observe(std::decay_t<Op>::kName, y);
   }
-  if (wants.any()) record(std::forward<Op>(op), inputs, outputs);
+  if (wants.any()) record(std::forward<Op>(op), inputs, values, outputs);
   return result;
 }
 
@@ -91,17 +113,22 @@ inline Wants wants_of(const std::vector<Tensor>& inputs) {
 template <class Op, class... Inputs>
 requires(std::is_same_v<Inputs, Tensor>&&...) auto apply(Op op, const Inputs&... inputs) {
   const std::vector<Tensor> list{inputs...};
+  const std::vector<Tensor> values = autocast_enabled() ? autocast(Op::kCast, list) : list;
   const Wants wants = detail::wants_of(list);
-  auto result = op.forward(wants, inputs...);
-  return detail::finish(std::move(op), wants, list, std::move(result));
+  auto result = [&]<size_t... kIndex>(std::index_sequence<kIndex...>) {
+    return op.forward(wants, values[kIndex]...);
+  }
+  (std::index_sequence_for<Inputs...>());
+  return detail::finish(std::move(op), wants, list, values, std::move(result));
 }
 
 // For ops on any number of tensors.
 template <class Op>
 auto apply(Op op, const std::vector<Tensor>& inputs) {
+  const std::vector<Tensor> values = autocast_enabled() ? autocast(Op::kCast, inputs) : inputs;
   const Wants wants = detail::wants_of(inputs);
-  auto result = op.forward(wants, inputs);
-  return detail::finish(std::move(op), wants, inputs, std::move(result));
+  auto result = op.forward(wants, values);
+  return detail::finish(std::move(op), wants, inputs, values, std::move(result));
 }
 
 }  // namespace tessera

@@ -76,7 +76,8 @@ Tensor matmul(const Tensor& a, const Tensor& b);  // NumPy's rules for 1-d and b
 // x (..., K), w (N, K), b (N,) or undefined -> x w^T + b (..., N).
 Tensor linear(const Tensor& x, const Tensor& w, const Tensor& b = {});
 // softmax(scale q k^T + bias) v. q (B, H, N, d), k and v (B, H, M, d), bias broadcasts to
-// (1, H, N, M) or is undefined -> (B, H, N, d). Keeps no score matrix. The bias is learned (BEiT).
+// (1, H, N, M), of q's dtype or f32, or is undefined -> (B, H, N, d). Keeps no score matrix. The
+// bias is learned (BEiT).
 Tensor attention(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& bias,
                  double scale);
 // x (N, C, H, W), w (O, C / groups, kh, kw), b (O,) or undefined -> (N, O, oh, ow).

@@ -59,6 +59,7 @@ Tensor conv_dw(const Tensor& x, const Shape& shape, const Tensor& dy, const Conv
 
 struct Conv2dOp {
   static constexpr const char* kName = "conv2d";
+  static constexpr CastPolicy kCast = cast_low(2);
   ConvShape s;
   Saved x, w;
   Shape shape_x, shape_w;
@@ -87,6 +88,7 @@ struct Conv2dOp {
 // w (C, O, kh, kw): as the weight of a plain convolution it maps the output back to x.
 struct ConvTranspose2dOp {
   static constexpr const char* kName = "conv_transpose2d";
+  static constexpr CastPolicy kCast = cast_low(2);
   ConvShape s;
   int64_t output_padding = 0;
   Saved x, w;
@@ -113,7 +115,7 @@ struct ConvTranspose2dOp {
   std::vector<Tensor> backward(Node& node, const Tensor& dy) {
     Tensor dx, dw;
     if (node.wants(0)) {
-      const Tensor& weight = w.get(kName);
+      const Tensor weight = w.get(kName);
       dx = conv_forward(dy, weight,
                         {dy.size(0), weight.size(0), conv_size(dy.size(2), weight.size(2), s),
                          conv_size(dy.size(3), weight.size(3), s)},
@@ -126,9 +128,10 @@ struct ConvTranspose2dOp {
 
 Tensor with_bias(const char* op, const Tensor& y, const Tensor& b) {
   if (!b.defined()) return y;
-  TESSERA_CHECK(b.ndim() == 1 && b.size(0) == y.size(1) && b.dtype() == y.dtype(),
-                "[{}] bias {} does not fit the output {}", op, describe(b), describe(y));
-  return y + reshape(b, {1, b.numel(), 1, 1});
+  TESSERA_CHECK(
+      b.ndim() == 1 && b.size(0) == y.size(1) && (b.dtype() == y.dtype() || autocast_enabled()),
+      "[{}] bias {} does not fit the output {}", op, describe(b), describe(y));
+  return y + reshape(to(b, y.dtype()), {1, b.numel(), 1, 1});  // autocast: the sum stays low
 }
 
 }  // namespace

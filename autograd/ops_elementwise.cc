@@ -6,10 +6,27 @@
 namespace tessera {
 namespace {
 
+// Under autocast what amplifies a rounding runs in f32; activations and the like keep their dtype.
+constexpr CastPolicy cast_of(UnaryOp op) {
+  switch (op) {
+    case UnaryOp::kExp:
+    case UnaryOp::kLog:
+    case UnaryOp::kSqrt:
+    case UnaryOp::kRsqrt:
+    case UnaryOp::kErf:
+    case UnaryOp::kSquare:
+    case UnaryOp::kPow:
+      return kCastF32;
+    default:
+      return kCastWidest;
+  }
+}
+
 // One struct serves every row of the unary table; the name comes with the functor.
 template <UnaryOp kOp, const char* kFunction>
 struct UnaryNode {
   static constexpr const char* kName = kFunction;
+  static constexpr CastPolicy kCast = cast_of(kOp);
   ScalarArgs args;
   Saved saved;
 
@@ -21,14 +38,21 @@ struct UnaryNode {
     return y;
   }
   std::vector<Tensor> backward(Node&, const Tensor& dy) {
-    const bool reads = saves_of(kOp) != Saves::kNothing;
-    return {raw::unary_backward(kOp, reads ? saved.get(kName) : dy, dy, args)};
+    const Tensor read = saves_of(kOp) != Saves::kNothing ? saved.get(kName) : dy;
+    if (saves_of(kOp) == Saves::kNothing || !dy.is_unshared()) {
+      return {raw::unary_backward(kOp, read, dy, args)};
+    }
+    raw::unary_backward_(kOp, read, dy, args);  // nobody else looks at dy: dx takes its place
+    return {dy};
   }
+  bool can_recompute() const { return saves_of(kOp) == Saves::kInput; }
+  Tensor recompute() { return raw::unary(kOp, saved.get(kName), args); }
 };
 
 template <BinaryOp kOp, Saves kSaves, const char* kFunction>
 struct BinaryNode {
   static constexpr const char* kName = kFunction;
+  static constexpr CastPolicy kCast = kCastWidest;
   Saved a, b;
   Shape shape_a, shape_b;
 
@@ -57,6 +81,7 @@ struct BinaryNode {
 
 struct WhereOp {
   static constexpr const char* kName = "where";
+  static constexpr CastPolicy kCast = kCastWidest;
   Saved condition;
   Shape shape_a, shape_b;
 
@@ -69,7 +94,7 @@ struct WhereOp {
   }
   std::vector<Tensor> backward(Node& node, const Tensor& dy) {
     const Tensor zero = Tensor::zeros({}, dy.dtype(), dy.device());
-    const Tensor& c = condition.get(kName);
+    const Tensor c = condition.get(kName);
     return {Tensor(), node.wants(1) ? raw::sum_to(raw::where(c, dy, zero), shape_a) : Tensor(),
             node.wants(2) ? raw::sum_to(raw::where(c, zero, dy), shape_b) : Tensor()};
   }
@@ -77,6 +102,7 @@ struct WhereOp {
 
 struct ToOp {
   static constexpr const char* kName = "to";
+  static constexpr CastPolicy kCast = kCastWidest;
   DType dtype = DType::kF32, before = DType::kF32;
 
   Tensor forward(Wants, const Tensor& x) {

@@ -9,6 +9,7 @@ namespace {
 
 struct GatherOp {
   static constexpr const char* kName = "gather";
+  static constexpr CastPolicy kCast = kCastWidest;
   int64_t dim = 0;
   Saved index;
   Shape before;
@@ -27,6 +28,7 @@ struct GatherOp {
 
 struct ScatterAddOp {
   static constexpr const char* kName = "scatter_add";
+  static constexpr CastPolicy kCast = kCastWidest;
   int64_t dim = 0;
   Saved index;
   Tensor forward(Wants wants, const Tensor& x, const Tensor& i, const Tensor& s) {
@@ -41,6 +43,7 @@ struct ScatterAddOp {
 
 struct IndexSelectOp {
   static constexpr const char* kName = "index_select";
+  static constexpr CastPolicy kCast = kCastWidest;
   int64_t dim = 0;
   Saved index;
   Shape before;
@@ -61,6 +64,7 @@ struct IndexSelectOp {
 
 struct TakeRowsOp {
   static constexpr const char* kName = "take_rows";
+  static constexpr CastPolicy kCast = kCastWidest;
   Saved ids;
   Shape before;
   Tensor forward(Wants wants, const Tensor& x, const Tensor& i) {

@@ -10,6 +10,7 @@ namespace {
 // Rows of logits (R, C), labels (R,): one kernel forward, one backward, no stored softmax.
 struct CrossEntropyOp {
   static constexpr const char* kName = "cross_entropy";
+  static constexpr CastPolicy kCast = kCastF32;
   double label_smoothing = 0;
   int64_t ignore_index = -100;
   Saved logits, labels, lse;
@@ -31,7 +32,7 @@ struct CrossEntropyOp {
     return losses;
   }
   std::vector<Tensor> backward(Node&, const Tensor& dlosses) {
-    const Tensor& in = logits.get(kName);
+    const Tensor in = logits.get(kName);
     Tensor dx = Tensor::empty(in.shape(), in.dtype(), in.device());
     if (in.numel() > 0) {
       in.backend().cross_entropy_backward(in.view(), labels.get(kName).view(), label_smoothing,

@@ -10,6 +10,7 @@ namespace {
 // y = a b: da = dy b^T, db = a^T dy, each summed to its operand's shape where it was broadcast.
 struct MatmulOp {
   static constexpr const char* kName = "matmul";
+  static constexpr CastPolicy kCast = cast_low(2);
   Saved a, b;
   Shape shape_a, shape_b;
 
@@ -47,12 +48,15 @@ struct MatmulOp {
 // y = x w^T + b over the rows of x: dx = dy w, dw = dy^T x, db = column sums of dy.
 struct LinearOp {
   static constexpr const char* kName = "linear";
+  static constexpr CastPolicy kCast = cast_low(2);
   Saved x, w;
+  DType bias_dtype = DType::kF32;
 
   Tensor forward(Wants wants, const Tensor& in, const Tensor& weight, const Tensor& bias) {
     Tensor y = raw::linear(in, weight, bias);
-    if (wants[1]) x = Saved(in);
+    if (wants[1]) x = Saved::or_maker(in);
     if (wants[0]) w = Saved(weight);
+    if (wants[2]) bias_dtype = bias.dtype();
     return y;
   }
   std::vector<Tensor> backward(Node& node, const Tensor& dy_any) {
@@ -61,23 +65,24 @@ struct LinearOp {
     Tensor dx, dw, db;
     if (node.wants(0)) dx = raw::linear(dy, raw::transpose(w.get(kName), 0, 1), {});
     if (node.wants(1)) {
-      const Tensor& in = x.get(kName);
+      const Tensor in = x.get(kName);
       const Tensor inputs = raw::reshape(in, {rows.shape()[0], in.shape().back()});  // (M, K)
       GradSink sink;
       const bool direct = node.take_sink(1, &sink);
-      Tensor out =
-          direct ? sink.slot
-                 : Tensor::empty({rows.shape()[1], inputs.shape()[1]}, dy.dtype(), dy.device());
+      Tensor out = direct ? sink.slot
+                          : Tensor::empty({rows.shape()[1], inputs.shape()[1]},
+                                          node.gradient_dtype(1, dy.dtype()), dy.device());
       raw::gemm_into(raw::transpose(rows, 0, 1), inputs, out, direct ? sink.beta : 0.0);
       if (!direct) dw = out;
     }
-    if (node.wants(2)) db = raw::sum(rows, {0}, false);
+    if (node.wants(2)) db = raw::sum_rows(rows, bias_dtype);
     return {dx, dw, db};
   }
 };
 
 struct AttentionOp {
   static constexpr const char* kName = "attention";
+  static constexpr CastPolicy kCast = cast_low(3);
   double scale = 1;
   Saved q, k, v, bias, out, lse;
 
@@ -105,7 +110,7 @@ struct AttentionOp {
 
   std::vector<Tensor> backward(Node& node, const Tensor& dy_any) {
     const Tensor dy = inner_contiguous(dy_any);
-    const Tensor &qs = q.get(kName), &ks = k.get(kName), &vs = v.get(kName);
+    const Tensor qs = q.get(kName), ks = k.get(kName), vs = v.get(kName);
     const Tensor bias_in = bias.defined() ? bias.get(kName) : Tensor();
     const int64_t b = qs.size(0), h = qs.size(1), n = qs.size(2), m = ks.size(2), d = qs.size(3);
     AttentionBackwardArgs back;
@@ -173,8 +178,10 @@ struct AttentionOp {
     TESSERA_CHECK(four && q.size(0) == k.size(0) && q.size(1) == k.size(1) &&
                       q.size(3) == k.size(3) && k.size(2) > 0,
                   "[attention] q {}, k {}, v {} do not fit", describe(q), describe(k), describe(v));
+    const bool wide_bias =
+        q.dtype() != DType::kF64 && bias.defined() && bias.dtype() == DType::kF32;
     TESSERA_CHECK(is_floating(q.dtype()) && k.dtype() == q.dtype() && v.dtype() == q.dtype() &&
-                      (!bias.defined() || bias.dtype() == q.dtype()),
+                      (!bias.defined() || bias.dtype() == q.dtype() || wide_bias),
                   "[attention] dtypes differ: q {}, k {}, v {}, bias {}", describe(q), describe(k),
                   describe(v), describe(bias));
     const int64_t wanted[] = {k.size(2), q.size(2), q.size(1), 1};  // from the last dimension on

@@ -16,6 +16,7 @@ Tensor masked(const Tensor& x, double p, int64_t group, RandomKey key) {
 
 struct DropoutOp {
   static constexpr const char* kName = "dropout";
+  static constexpr CastPolicy kCast = kCastWidest;
   double p = 0;
   int64_t group = 1;  // elements that live and die together
   RandomKey key;

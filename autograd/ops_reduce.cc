@@ -17,6 +17,7 @@ Shape kept_shape(const char* op, const Shape& shape, const Dims& dims) {
 
 struct SumOp {
   static constexpr const char* kName = "sum";
+  static constexpr CastPolicy kCast = kCastF32;
   Dims dims;
   bool keepdim = false;
   Shape before;
@@ -33,6 +34,7 @@ struct SumOp {
 // Elements that equal the maximum share its gradient evenly, as torch.amax has it.
 struct AmaxOp {
   static constexpr const char* kName = "amax";
+  static constexpr CastPolicy kCast = kCastWidest;
   Dims dims;
   bool keepdim = false;
   Saved x, y;
@@ -45,7 +47,7 @@ struct AmaxOp {
     return out;
   }
   std::vector<Tensor> backward(Node&, const Tensor& dy) {
-    const Tensor& in = x.get(kName);
+    const Tensor in = x.get(kName);
     const Shape kept = kept_shape(kName, in.shape(), dims);
     const Tensor hit =
         raw::to(raw::compare(CompareOp::kEqual, in, raw::reshape(y.get(kName), kept)), dy.dtype());
@@ -58,6 +60,7 @@ struct AmaxOp {
 // dx[i] = sum of dy from i on: a cumulative sum read backwards.
 struct CumsumOp {
   static constexpr const char* kName = "cumsum";
+  static constexpr CastPolicy kCast = kCastF32;
   int64_t dim = 0;
   Tensor forward(Wants, const Tensor& x) { return raw::cumsum(x, dim); }
   std::vector<Tensor> backward(Node&, const Tensor& dy) {

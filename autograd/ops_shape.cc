@@ -8,6 +8,7 @@ namespace {
 
 struct ReshapeOp {
   static constexpr const char* kName = "reshape";
+  static constexpr CastPolicy kCast = kCastWidest;
   Shape shape, before;
   Tensor forward(Wants, const Tensor& x) {
     Tensor y = raw::reshape(x, shape);
@@ -19,6 +20,7 @@ struct ReshapeOp {
 
 struct PermuteOp {
   static constexpr const char* kName = "permute";
+  static constexpr CastPolicy kCast = kCastWidest;
   Dims dims;
   Tensor forward(Wants, const Tensor& x) { return raw::permute(x, dims); }
   std::vector<Tensor> backward(Node&, const Tensor& dy) {
@@ -32,6 +34,7 @@ struct PermuteOp {
 
 struct ExpandOp {
   static constexpr const char* kName = "expand";
+  static constexpr CastPolicy kCast = kCastWidest;
   Shape shape, before;
   Tensor forward(Wants, const Tensor& x) {
     Tensor y = raw::expand(x, shape);
@@ -43,6 +46,7 @@ struct ExpandOp {
 
 struct SliceOp {
   static constexpr const char* kName = "slice";
+  static constexpr CastPolicy kCast = kCastWidest;
   int64_t dim = 0, start = 0, stop = 0, step = 1;
   Shape before;
   Tensor forward(Wants, const Tensor& x) {
@@ -59,6 +63,7 @@ struct SliceOp {
 
 struct UnbindOp {
   static constexpr const char* kName = "unbind";
+  static constexpr CastPolicy kCast = kCastWidest;
   int64_t dim = 0;
   Shape before;
 
@@ -107,6 +112,7 @@ struct UnbindOp {
 
 struct FlipOp {
   static constexpr const char* kName = "flip";
+  static constexpr CastPolicy kCast = kCastWidest;
   int64_t dim = 0;
   Tensor forward(Wants, const Tensor& x) { return raw::flip(x, dim); }
   std::vector<Tensor> backward(Node&, const Tensor& dy) { return {raw::flip(dy, dim)}; }
@@ -114,6 +120,7 @@ struct FlipOp {
 
 struct CatOp {
   static constexpr const char* kName = "cat";
+  static constexpr CastPolicy kCast = kCastWidest;
   int64_t dim = 0;
   std::vector<int64_t> sizes;
   Tensor forward(Wants, const std::vector<Tensor>& parts) {
@@ -135,6 +142,7 @@ struct CatOp {
 
 struct PadOp {
   static constexpr const char* kName = "pad2d";
+  static constexpr CastPolicy kCast = kCastWidest;
   int64_t left = 0, right = 0, top = 0, bottom = 0;
   double value = 0;
   Tensor forward(Wants, const Tensor& x) { return raw::pad2d(x, left, right, top, bottom, value); }

@@ -4,6 +4,7 @@
 #include <atomic>
 #include <queue>
 
+#include "autograd/variable.h"
 #include "engine/raw.h"
 
 namespace tessera {
@@ -15,18 +16,6 @@ std::atomic<uint64_t>& next_sequence() {
   static std::atomic<uint64_t> next{0};
   return next;
 }
-
-// What autograd hangs on a tensor: a leaf's gradient, or the node that computed it.
-struct Variable final : AutogradMeta {
-  std::shared_ptr<Node> node;  // the producer; for a leaf its accumulator
-  int output = 0;
-  bool leaf = false;
-  Tensor slot;            // a leaf's gradient
-  bool has_slot = false;  // the slot was given and must be written, not replaced
-  bool arrived = false;   // a gradient has arrived since zero_grad
-};
-
-Variable* variable_of(const Tensor& t) { return static_cast<Variable*>(t.autograd_meta().get()); }
 
 // The end of the road for a leaf. It holds no leaf alive: a leaf that is gone needs no gradient.
 class Accumulator final : public Node {
@@ -198,6 +187,8 @@ void zero_grad(const Tensor& leaf) {
 bool grad_enabled() { return recording; }
 NoGrad::NoGrad() : before_(recording) { recording = false; }
 NoGrad::~NoGrad() { recording = before_; }
+WithGrad::WithGrad() : before_(recording) { recording = true; }
+WithGrad::~WithGrad() { recording = before_; }
 
 void set_op_observer(OpObserver observer) { observer_slot() = std::move(observer); }
 const OpObserver& op_observer() { return observer_slot(); }
@@ -205,7 +196,7 @@ const OpObserver& op_observer() { return observer_slot(); }
 Edge edge_of(const Tensor& t) {
   if (!t.defined()) return {};
   const Variable* v = variable_of(t);
-  return v == nullptr ? Edge{} : Edge{v->node, v->output};
+  return v == nullptr ? Edge{} : Edge{v->node, v->output, {}};
 }
 
 void set_history(const Tensor& t, std::shared_ptr<Node> node, int output) {
@@ -241,7 +232,11 @@ void backward(const Tensor& output, const Tensor& doutput) {
       if (const OpObserver& observe = op_observer()) {
         observe((std::string(node->name) + " backward").c_str(), dxs[i]);
       }
-      deliver(node->name, node->edges[i], std::move(dxs[i]), &ready);
+      const Edge& edge = node->edges[i];
+      if (edge.cast_from && dxs[i].dtype() != *edge.cast_from) {
+        dxs[i] = raw::to(dxs[i], *edge.cast_from);
+      }
+      deliver(node->name, edge, std::move(dxs[i]), &ready);
     }
     node->edges.clear();
   }
@@ -249,7 +244,19 @@ void backward(const Tensor& output, const Tensor& doutput) {
 
 Saved::Saved(const Tensor& t) : tensor_(t.detach()), version_(t.storage()->version()) {}
 
-const Tensor& Saved::get(const char* op) const {
+Saved Saved::or_maker(const Tensor& t) {
+  const Variable* v = variable_of(t);
+  if (v == nullptr || v->leaf || !v->node->can_recompute()) return Saved(t);
+  Saved saved;
+  saved.maker_ = v->node;
+  return saved;
+}
+
+Tensor Saved::get(const char* op) const {
+  if (maker_ != nullptr) {
+    TESSERA_CHECK(!maker_->released, "[{}] its saved tensors are gone: backward ran before", op);
+    return maker_->recompute();
+  }
   TESSERA_CHECK(tensor_.defined(), "[{}] its saved tensors are gone: backward ran before", op);
   TESSERA_CHECK(tensor_.storage()->version() == version_,
                 "[{}] a tensor {} saved for backward was overwritten in place since forward", op,

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "engine/tensor.h"
@@ -41,6 +42,17 @@ class NoGrad {  // nothing is recorded while one is alive on this thread
   bool before_;
 };
 
+class WithGrad {  // the other way round: what a backward pass computes again is recorded
+ public:
+  WithGrad();
+  ~WithGrad();
+  WithGrad(const WithGrad&) = delete;
+  WithGrad& operator=(const WithGrad&) = delete;
+
+ private:
+  bool before_;
+};
+
 // Called after each op with its name and its output, on the thread that ran it: the check for
 // non-finite values and the profiler hang here. Empty: nothing is called.
 using OpObserver = std::function<void(const char* op, const Tensor& output)>;
@@ -54,6 +66,8 @@ class Node;
 struct Edge {
   std::shared_ptr<Node> node;  // nullptr: this input wants no gradient
   int output = 0;              // which of the node's outputs
+  // The input's own dtype where autocast gave forward another one: the gradient returns to it.
+  std::optional<DType> cast_from;
 };
 
 // A leaf's slot that an op may write its gradient into directly: out = dx + beta * out.
@@ -73,9 +87,18 @@ class Node {
   // no gradient for that input, or that it went into the input's sink.
   virtual std::vector<Tensor> backward(std::vector<Tensor> douts) = 0;
   virtual void release() = 0;  // drops saved tensors
+  // Whether the (only) output can be made again, cheaply and with the same bits, from what the node
+  // saved; and the output made again.
+  virtual bool can_recompute() const { return false; }
+  virtual Tensor recompute() { return {}; }
 
   // Whether input i wants a gradient.
   bool wants(int input) const { return edges[static_cast<size_t>(input)].node != nullptr; }
+  // The dtype input i's gradient should have: its own where autocast cast it, else `dtype`. A
+  // kernel that sums in f32 may give an f32 gradient at once; another one's is cast.
+  DType gradient_dtype(int input, DType dtype) const {
+    return edges[static_cast<size_t>(input)].cast_from.value_or(dtype);
+  }
   // A sink for input i when it is a leaf with a slot; the write then counts as its arrival.
   bool take_sink(int input, GradSink* sink) const;
 
@@ -96,12 +119,16 @@ class Saved {
  public:
   Saved() = default;
   explicit Saved(const Tensor& t);
-  const Tensor& get(const char* op) const;  // Error when it was overwritten or already released
-  bool defined() const { return tensor_.defined(); }
+  // Keeps the node that made t in place of t where that node can make it again: a layer norm's or
+  // an activation's output, which otherwise would be kept beside its input.
+  static Saved or_maker(const Tensor& t);
+  Tensor get(const char* op) const;  // Error when it was overwritten or already released
+  bool defined() const { return tensor_.defined() || maker_ != nullptr; }
 
  private:
   Tensor tensor_;
   uint64_t version_ = 0;
+  std::shared_ptr<Node> maker_;
 };
 
 }  // namespace tessera

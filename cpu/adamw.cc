@@ -1,4 +1,4 @@
-// AdamW over flat arenas, one pass.
+// AdamW over flat arenas, one pass, the low-precision shadow included.
 // Rule: PyTorch's order of operations for one tensor, element by element; an element outside every
 // segment is padding and is not touched.
 #include <algorithm>
@@ -56,6 +56,14 @@ void update(const AdamWArgs& args, const Factors& factors, int64_t begin, int64_
   s.v.store_part(v + i, rest);
 }
 
+// While the chunk's parameters are in the cache.
+void write_shadow(const View& shadow, const View& param, int64_t begin, int64_t end) {
+  if (shadow.data == nullptr) return;
+  scatter_elements(param.as<float>() + begin, end - begin,
+                   shadow.as<char>() + begin * static_cast<int64_t>(size_of(shadow.dtype)),
+                   shadow.dtype, 1);
+}
+
 }  // namespace
 
 void adamw(const AdamWArgs& args) {
@@ -81,6 +89,7 @@ void adamw(const AdamWArgs& args) {
       factors.step_size = static_cast<float>(lr / correction1);
       update(args, factors, std::max(begin, segment->begin), std::min(end, segment->end));
     }
+    write_shadow(args.shadow, args.param, begin, end);
   });
 }
 

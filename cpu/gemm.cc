@@ -87,12 +87,28 @@ struct Tile {
   int64_t cols() const { return j1 - j0; }
 };
 
+// A product and how its bf16 operands are multiplied: by the processor's own instructions or in
+// f32.
+struct Job {
+  const GemmArgs& args;
+  bool own_bf16;
+};
+
 // a b of one tile over [k0, k1), into out or on top of it.
 template <class C>
-void multiply_tile(const GemmArgs& args, const Tile& t, int64_t k0, int64_t k1, bool accumulate,
-                   C* out, int64_t stride) {
-  const View &a = args.a, &b = args.b;
+void multiply_tile(const Job& job, const Tile& t, int64_t k0, int64_t k1, bool accumulate, C* out,
+                   int64_t stride) {
+  const View &a = job.args.a, &b = job.args.b;
   const int64_t m = t.rows(), n = t.cols(), k = k1 - k0;
+  if constexpr (std::is_same_v<C, float>) {
+    if (job.own_bf16 && a.dtype == DType::kBF16) {
+      multiply_bf16(m, n, k,
+                    {static_cast<const BFloat16*>(at(a, t.b, t.i0, k0)), a.stride[1], a.stride[2]},
+                    {static_cast<const BFloat16*>(at(b, t.b, k0, t.j0)), b.stride[1], b.stride[2]},
+                    accumulate, out, stride);
+      return;
+    }
+  }
   const Matrix<C> left =
       widened<C>(at(a, t.b, t.i0, k0), a.dtype, a.stride[1], a.stride[2], m, k, 0);
   const Matrix<C> right =
@@ -134,18 +150,19 @@ void finish_tile(const GemmArgs& args, const Tile& t, const C* product, int64_t 
 }
 
 template <class C>
-void compute_tile(const GemmArgs& args, const Tile& t) {
+void compute_tile(const Job& job, const Tile& t) {
+  const GemmArgs& args = job.args;
   const int64_t k = args.a.shape[2];
   const bool plain = args.alpha == 1 && (args.beta == 0 || args.beta == 1);
   if (args.c.dtype != DTypeOf<C>::value || !plain) {
     C* product = thread_scratch<C>(2, t.rows() * t.cols());
-    multiply_tile(args, t, 0, k, false, product, t.cols());
+    multiply_tile(job, t, 0, k, false, product, t.cols());
     finish_tile(args, t, product, t.cols());
     return;
   }
   // The common case lands in c itself, on top of what is there when beta is 1.
   C* c = static_cast<C*>(at(args.c, t.b, t.i0, t.j0));
-  multiply_tile(args, t, 0, k, args.beta == 1, c, args.c.stride[1]);
+  multiply_tile(job, t, 0, k, args.beta == 1, c, args.c.stride[1]);
   const C* bias = read_bias<C>(args.bias, t);
   if (bias == nullptr) return;
   for (int64_t i = 0; i < t.rows(); ++i, c += args.c.stride[1]) {
@@ -155,14 +172,15 @@ void compute_tile(const GemmArgs& args, const Tile& t) {
 
 // Each part of k into its own copy of c, then the sum of the copies.
 template <class C>
-void compute_in_parts(const GemmArgs& args, const Grid& grid, int64_t batch,
+void compute_in_parts(const Job& job, const Grid& grid, int64_t batch,
                       const std::function<Tile(int64_t)>& tile_at) {
+  const GemmArgs& args = job.args;
   const int64_t m = grid.rows.n, n = grid.cols.n, k = args.a.shape[2], size = batch * m * n;
   C* partial = thread_scratch<C>(4, grid.parts * size);  // (parts, batch, m, n)
   parallel_tasks(grid.parts * batch * grid.tiles(), [&](int64_t task) {
     const int64_t part = task % grid.parts;
     const Tile t = tile_at(task / grid.parts);
-    multiply_tile(args, t, part * k / grid.parts, (part + 1) * k / grid.parts, false,
+    multiply_tile(job, t, part * k / grid.parts, (part + 1) * k / grid.parts, false,
                   partial + part * size + (t.b * m + t.i0) * n + t.j0, n);
   });
   parallel_ranges(batch * m, std::max<int64_t>(1, 16384 / n), [&](int64_t begin, int64_t end) {
@@ -225,9 +243,8 @@ void eigen_gemm(const GemmArgs& args) {
   }
 }
 
-}  // namespace
-
-void gemm(const GemmArgs& args) {
+void run(const Job& job) {
+  const GemmArgs& args = job.args;
   const int64_t batch = args.c.shape[0], m = args.c.shape[1], n = args.c.shape[2];
   const int64_t k = args.a.shape[2];
   if (batch * m * n == 0) return;
@@ -241,7 +258,7 @@ void gemm(const GemmArgs& args) {
   visit_floating(args.c.dtype, [&](auto tag) {
     using C = decltype(tag);
     if (grid.parts > 1) {
-      compute_in_parts<C>(args, grid, batch, tile_at);
+      compute_in_parts<C>(job, grid, batch, tile_at);
       return;
     }
     // Small products share a task.
@@ -249,13 +266,23 @@ void gemm(const GemmArgs& args) {
     const double work = static_cast<double>(m * n) * static_cast<double>(k + 1) / tiles;
     const int64_t grain = std::clamp<int64_t>(static_cast<int64_t>(kTaskWork / work), 1, 64);
     parallel_ranges(batch * tiles, grain, [&](int64_t begin, int64_t end) {
-      for (int64_t t = begin; t < end; ++t) compute_tile<C>(args, tile_at(t));
+      for (int64_t t = begin; t < end; ++t) compute_tile<C>(job, tile_at(t));
     });
   });
 }
 
+}  // namespace
+
+void gemm(const GemmArgs& args) { run({args, bf16_products_pay()}); }
+
 std::vector<GemmImplementation> gemm_implementations() {
-  return {{"tessera", gemm}, {"onednn", onednn_gemm}, {"eigen", eigen_gemm}};
+  std::vector<GemmImplementation> all = {
+      {"tessera", gemm}, {"onednn", onednn_gemm}, {"eigen", eigen_gemm}};
+  if (has_bf16_products()) {
+    all.push_back({"tessera-bf16", [](const GemmArgs& args) { run({args, true}); }});
+    all.push_back({"tessera-widened", [](const GemmArgs& args) { run({args, false}); }});
+  }
+  return all;
 }
 
 }  // namespace tessera::cpu

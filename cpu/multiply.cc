@@ -8,8 +8,8 @@
 
 #include <Eigen/Core>
 #include <algorithm>
-#include <cstring>
 
+#include "cpu/pack.h"
 #include "cpu/pool.h"
 #include "engine/error.h"
 
@@ -28,37 +28,6 @@ bool order_is_fixed() {
   static const bool fixed =
       (dnnl_get_effective_cpu_isa() & dnnl_cpu_isa_avx512_core) == dnnl_cpu_isa_avx512_core;
   return fixed;
-}
-
-template <class T>
-bool readable(Matrix<T> a, int64_t rows, int64_t cols) {
-  return a.col == 1 ? a.row >= cols : a.row == 1 && a.col >= rows;
-}
-
-// A row-major copy of a (rows, cols), with zeros up to (padded_rows, padded_cols).
-template <class T>
-Matrix<T> pack(Matrix<T> a, int64_t rows, int64_t cols, int64_t padded_rows, int64_t padded_cols,
-               T* out) {
-  if (padded_rows != rows || padded_cols != cols) std::fill_n(out, padded_rows * padded_cols, T(0));
-  if (a.col == 1) {
-    for (int64_t i = 0; i < rows; ++i) {
-      std::memcpy(out + i * padded_cols, a.data + i * a.row, static_cast<size_t>(cols) * sizeof(T));
-    }
-  } else {
-    constexpr int64_t kTile = 16;  // both sides of a transpose stay in L1
-    for (int64_t i0 = 0; i0 < rows; i0 += kTile) {
-      const int64_t i1 = std::min(rows, i0 + kTile);
-      for (int64_t j0 = 0; j0 < cols; j0 += kTile) {
-        const int64_t j1 = std::min(cols, j0 + kTile);
-        for (int64_t i = i0; i < i1; ++i) {
-          for (int64_t j = j0; j < j1; ++j) {
-            out[i * padded_cols + j] = a.data[i * a.row + j * a.col];
-          }
-        }
-      }
-    }
-  }
-  return {out, padded_cols, 1};
 }
 
 template <class T>

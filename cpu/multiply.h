@@ -1,9 +1,11 @@
-// One thread's matrix product: oneDNN for f32, Eigen for f64.
+// One thread's matrix product: oneDNN for f32 and bf16, Eigen for f64.
 // Rule: the bits of a result depend on the values and the shape alone, never on strides, transposes
 // or alignment; and nothing here starts a thread. Every larger product is cut into calls of this.
 #pragma once
 
 #include <cstdint>
+
+#include "engine/dtype.h"
 
 namespace tessera::cpu {
 
@@ -23,5 +25,13 @@ void multiply(int64_t m, int64_t n, int64_t k, Matrix<float> a, Matrix<float> b,
               float* c, int64_t ldc);
 void multiply(int64_t m, int64_t n, int64_t k, Matrix<double> a, Matrix<double> b, bool accumulate,
               double* c, int64_t ldc);
+
+// The same from bf16, summed in f32, by the processor's bf16 instructions: only where there are
+// some (has_bf16_products), and in their own order of sums. They pay where they beat widening to
+// f32.
+void multiply_bf16(int64_t m, int64_t n, int64_t k, Matrix<BFloat16> a, Matrix<BFloat16> b,
+                   bool accumulate, float* c, int64_t ldc);
+bool has_bf16_products();
+bool bf16_products_pay();
 
 }  // namespace tessera::cpu

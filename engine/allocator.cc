@@ -28,12 +28,9 @@ size_t CachingAllocator::size_class(size_t bytes) {
 void* CachingAllocator::allocate(size_t bytes) {
   const size_t size = size_class(bytes);
   std::lock_guard lock(mutex_);
-  void* block = nullptr;
-  if (auto it = free_.find(size); it != free_.end() && !it->second.empty()) {
-    block = it->second.back().data;
-    it->second.pop_back();
-    stats_.cached_bytes -= size;
-  } else {
+  size_t held = size;
+  void* block = take_cached(size, &held);
+  if (block == nullptr) {
     block = system_allocate_(size);
     if (block == nullptr) {
       flush_locked();
@@ -43,15 +40,34 @@ void* CachingAllocator::allocate(size_t bytes) {
                   stats_.live_bytes);
     ++stats_.system_allocations;
   }
-  stats_.live_bytes += size;
+  stats_.live_bytes += held;
   stats_.peak_bytes = std::max(stats_.peak_bytes, stats_.live_bytes);
   step_peak_ = std::max(step_peak_, stats_.live_bytes);
   return block;
 }
 
+void* CachingAllocator::take_cached(size_t size, size_t* held) {
+  // Up to twice: a small masked autoencoder's step then holds 25.4 MB for a peak of 21.9; with its
+  // own class alone 29.0 for 21.2, more than trimming leaves, and each step asks the system again.
+  for (auto it = free_.lower_bound(size); it != free_.end() && it->first <= 2 * size; ++it) {
+    if (it->second.empty()) continue;
+    void* block = it->second.back().data;
+    it->second.pop_back();
+    stats_.cached_bytes -= it->first;
+    if (it->first != size) roomy_[block] = it->first;
+    *held = it->first;
+    return block;
+  }
+  return nullptr;
+}
+
 void CachingAllocator::release(void* block, size_t bytes) {
-  const size_t size = size_class(bytes);
+  size_t size = size_class(bytes);
   std::lock_guard lock(mutex_);
+  if (const auto it = roomy_.find(block); it != roomy_.end()) {
+    size = it->second;
+    roomy_.erase(it);
+  }
   free_[size].push_back({block, ++releases_});
   stats_.live_bytes -= size;
   stats_.cached_bytes += size;

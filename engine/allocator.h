@@ -9,6 +9,7 @@
 #include <functional>
 #include <map>
 #include <mutex>
+#include <unordered_map>
 #include <vector>
 
 namespace tessera {
@@ -48,6 +49,9 @@ class CachingAllocator {
 
  private:
   void flush_locked();
+  // A cached block of the size class `size`, or where there is none of up to twice that; *held is
+  // its own class.
+  void* take_cached(size_t size, size_t* held);
 
   SystemAllocate system_allocate_;
   SystemFree system_free_;
@@ -57,6 +61,7 @@ class CachingAllocator {
     uint64_t freed;  // when, in releases
   };
   std::map<size_t, std::deque<FreeBlock>> free_;  // size class -> blocks, the longest unused first
+  std::unordered_map<void*, size_t> roomy_;  // handed out for less than their class, and that class
   uint64_t releases_ = 0;
   AllocatorStats stats_;
   size_t step_peak_ = 0;

@@ -62,6 +62,7 @@ struct AdamWSegment {
 // arenas of one length; gradients are multiplied by grad_scale (clipping) as they are read.
 struct AdamWArgs {
   View param, grad, exp_avg, exp_avg_sq;
+  View shadow;  // bf16 or f16: the updated parameters, rounded; data == nullptr: none
   const std::vector<AdamWSegment>* segments = nullptr;
   double lr = 0, beta1 = 0.9, beta2 = 0.999, eps = 1e-8;
   int64_t step = 1;  // counted from 1, for the bias correction

@@ -28,6 +28,8 @@ Tensor to(const Tensor& x, Device device);
 // Elementwise.
 Tensor unary(UnaryOp op, const Tensor& x, ScalarArgs args = {});
 Tensor unary_backward(UnaryOp op, const Tensor& saved, const Tensor& dy, ScalarArgs args = {});
+// The same in dy's place.
+void unary_backward_(UnaryOp op, const Tensor& saved, const Tensor& dy, ScalarArgs args = {});
 Tensor binary(BinaryOp op, const Tensor& a, const Tensor& b);
 struct Pair {
   Tensor first, second;
@@ -52,6 +54,8 @@ Tensor windows2d(const Tensor& x, int64_t kh, int64_t kw, int64_t stride, int64_
 
 // Reductions. An empty `dims` means all dimensions.
 Tensor sum(const Tensor& x, const Dims& dims, bool keepdim);
+// Along the first dimension of x (n, inner), rounded once to `dtype`: gradients of biases.
+Tensor sum_rows(const Tensor& x, DType dtype);
 Tensor amax(const Tensor& x, const Dims& dims, bool keepdim);
 Tensor sum_squares(const Tensor& x);                        // 0-d
 Tensor sum_to(const Tensor& x, const Shape& shape);         // undoes broadcasting
@@ -61,9 +65,11 @@ Tensor argsort(const Tensor& x, int64_t dim);  // i64, ascending, stable
 
 // Products. matmul follows NumPy: 1-d vectors, broadcast batches.
 Tensor matmul(const Tensor& a, const Tensor& b);
-// out (M, N) = a (M, K) b (K, N) + beta * out, for a gradient's own slot.
+// out (M, N) = a (M, K) b (K, N) + beta * out, for a gradient's own slot: out has their dtype or is
+// f32.
 void gemm_into(const Tensor& a, const Tensor& b, const Tensor& out, double beta);
-Tensor linear(const Tensor& x, const Tensor& w, const Tensor& b);  // x w^T + b; b may be undefined
+// x w^T + b; b has their dtype, is f32, or is undefined.
+Tensor linear(const Tensor& x, const Tensor& w, const Tensor& b);
 
 // Indexing.
 Tensor gather(const Tensor& x, int64_t dim, const Tensor& index);

@@ -80,6 +80,12 @@ Tensor unary_backward(UnaryOp op, const Tensor& saved, const Tensor& dy, ScalarA
   return dx;
 }
 
+void unary_backward_(UnaryOp op, const Tensor& saved, const Tensor& dy, ScalarArgs args) {
+  check_floating(name_of(op), dy);
+  if (dy.numel() > 0) dy.backend().unary_backward(op, args, saved.view(), dy.view(), dy.view());
+  dy.storage()->bump_version();
+}
+
 Tensor binary(BinaryOp op, const Tensor& a, const Tensor& b) {
   check_same(name_of(op), a, b);
   const Shape shape = broadcast_shapes(name_of(op), a.shape(), b.shape());

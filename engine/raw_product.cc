@@ -41,7 +41,7 @@ void gemm(const Tensor& a, const Tensor& b, const Tensor& c, const Tensor& bias,
 
 void gemm_into(const Tensor& a, const Tensor& b, const Tensor& out, double beta) {
   check_matrix_product("gemm_into", a, b);
-  check_same("gemm_into", a, out);
+  check_same_or_f32("gemm_into", a, out);
   TESSERA_CHECK(
       a.ndim() == 2 && b.ndim() == 2 && out.ndim() == 2 && a.shape()[1] == b.shape()[0] &&
           out.shape()[0] == a.shape()[0] && out.shape()[1] == b.shape()[1] && out.is_contiguous(),
@@ -55,7 +55,7 @@ Tensor linear(const Tensor& x, const Tensor& w, const Tensor& b) {
   TESSERA_CHECK(x.ndim() >= 1 && w.ndim() == 2 && x.shape().back() == w.shape()[1],
                 "[linear] x {} does not fit weight {}", describe(x), describe(w));
   if (b.defined()) {
-    check_same("linear", x, b);
+    check_same_or_f32("linear", x, b);
     TESSERA_CHECK(b.ndim() == 1 && b.shape()[0] == w.shape()[0],
                   "[linear] bias {} does not fit weight {}", describe(b), describe(w));
   }

@@ -66,6 +66,16 @@ Tensor reduce(const char* name, ReduceOp op, const Tensor& x, const Dims& dims, 
 Tensor sum(const Tensor& x, const Dims& dims, bool keepdim) {
   return reduce("sum", ReduceOp::kSum, x, dims, keepdim);
 }
+Tensor sum_rows(const Tensor& x, DType dtype) {
+  check_floating("sum_rows", x);
+  TESSERA_CHECK(x.ndim() == 2, "[sum_rows] needs a matrix: x {}", describe(x));
+  Tensor y = Tensor::empty({x.size(1)}, dtype, x.device());
+  if (y.numel() > 0) {
+    x.backend().reduce(ReduceOp::kSum, reshaped_view(contiguous(x), {1, x.size(0), x.size(1)}),
+                       reshaped_view(y, {1, x.size(1)}));
+  }
+  return y;
+}
 Tensor amax(const Tensor& x, const Dims& dims, bool keepdim) {
   return reduce("amax", ReduceOp::kMax, x, dims, keepdim);
 }

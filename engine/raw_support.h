@@ -21,6 +21,12 @@ inline void check_same(const char* op, const Tensor& a, const Tensor& b) {
   TESSERA_CHECK(a.device() == b.device(), "[{}] devices differ: {} on {}, {} on {}", op,
                 describe(a), name_of(a.device()), describe(b), name_of(b.device()));
 }
+// A bias of a, or the sum of its products: of a's dtype, or f32 where a has 16 bits.
+inline void check_same_or_f32(const char* op, const Tensor& a, const Tensor& b) {
+  check_defined(op, b);
+  const bool is_half = a.dtype() == DType::kF16 || a.dtype() == DType::kBF16;
+  if (!is_half || b.dtype() != DType::kF32) check_same(op, a, b);
+}
 inline void check_indices(const char* op, const Tensor& index) {
   check_defined(op, index);
   TESSERA_CHECK(index.dtype() == DType::kI64, "[{}] indices must be i64: {}", op, describe(index));

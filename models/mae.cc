@@ -6,6 +6,7 @@
 #include "autograd/functions.h"
 #include "autograd/tape.h"
 #include "engine/raw.h"
+#include "nn/checkpointed.h"
 #include "nn/init.h"
 
 namespace tessera {
@@ -118,9 +119,16 @@ Tensor Mae::encode(const Tensor& imgs, const Tensor& ids_keep) const {
   }
   const Tensor patches = patch_embed_(vectors) + positions;
   const Tensor cls = cls_token_ + slice(pos_embed_, 1, 0, 1);
-  Tensor x = cat({expand(cls, {batch, 1, config_.dim}), patches}, 1);  // (B, 1 + K, D)
-  for (const TransformerBlock& block : blocks_) x = block(x);
-  return norm_(x);
+  const Tensor x = cat({expand(cls, {batch, 1, config_.dim}), patches}, 1);  // (B, 1 + K, D)
+  return norm_(run(blocks_, x));
+}
+
+Tensor Mae::run(const ModuleList<TransformerBlock>& blocks, Tensor x) const {
+  for (const TransformerBlock& block : blocks) {
+    x = checkpointing_ ? checkpointed([&block](const Tensor& in) { return block(in); }, x)
+                       : block(x);
+  }
+  return x;
 }
 
 Tensor Mae::decode(const Tensor& latent, const Masking& masking) const {
@@ -129,9 +137,7 @@ Tensor Mae::decode(const Tensor& latent, const Masking& masking) const {
   // One mask token a picture is enough: every removed patch gathers the same row.
   const Tensor mask_token = expand(mask_token_, {batch, 1, config_.decoder_dim});
   const Tensor rows = cat({visible, mask_token}, 1);  // (B, 2 + K, E)
-  Tensor x = take_rows(rows, masking.decoder_rows) + decoder_pos_embed_;
-  for (const TransformerBlock& block : decoder_blocks_) x = block(x);
-  return x;
+  return run(decoder_blocks_, take_rows(rows, masking.decoder_rows) + decoder_pos_embed_);
 }
 
 Tensor Mae::predict(const Tensor& tokens) const { return decoder_pred_(decoder_norm_(tokens)); }

@@ -50,6 +50,9 @@ class Mae : public Module {
   explicit Mae(const MaeConfig& config);
 
   const MaeConfig& config() const { return config_; }
+  // Whether blocks keep only their input for backward and run again there: less memory, a third
+  // more work, the same bits.
+  void set_checkpointing(bool value) { checkpointing_ = value; }
 
   // The reference's initialisation: every matrix xavier-uniform (the patch projection seen as
   // (dim, p p C)), its bias U(+-1/sqrt(p p C)), class and mask token N(0, 0.02), other biases 0.
@@ -70,9 +73,12 @@ class Mae : public Module {
  private:
   Tensor decode(const Tensor& latent, const Masking& masking) const;  // (B, 1 + L, decoder_dim)
   Tensor predict(const Tensor& tokens) const;                         // (..., decoder_dim) -> ppC
+  // x (B, N, D) through a tower of blocks.
+  Tensor run(const ModuleList<TransformerBlock>& blocks, Tensor x) const;
   void check_images(const Tensor& imgs) const;
 
   MaeConfig config_;
+  bool checkpointing_ = false;
   Tensor cls_token_, pos_embed_;           // (1, 1, dim), (1, 1 + L, dim)
   Tensor mask_token_, decoder_pos_embed_;  // (1, 1, decoder_dim), (1, 1 + L, decoder_dim)
   PatchEmbed patch_embed_;

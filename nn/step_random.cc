@@ -10,12 +10,13 @@ thread_local StepRandom* current_step = nullptr;
 
 }  // namespace
 
-StepRandom::StepRandom(uint64_t seed, uint32_t iteration) : seed_(seed), iteration_(iteration) {
-  TESSERA_CHECK(current_step == nullptr, "[step_random] the step before has not ended");
-  current_step = this;
-}
+StepRandom::StepRandom(RandomKey next) : next_(next), before_(current_step) { current_step = this; }
 
-StepRandom::~StepRandom() { current_step = nullptr; }
+StepRandom::~StepRandom() { current_step = before_; }
+
+std::optional<RandomKey> StepRandom::place() {
+  return current_step == nullptr ? std::nullopt : std::optional(current_step->next_);
+}
 
 StepRandom& StepRandom::current(const char* layer) {
   TESSERA_CHECK(current_step != nullptr,

@@ -5,6 +5,7 @@
 #include <chrono>
 #include <nlohmann/json.hpp>
 
+#include "autograd/autocast.h"
 #include "autograd/tape.h"
 #include "engine/backend.h"
 #include "engine/raw.h"
@@ -13,6 +14,7 @@
 #include "tools/command.h"
 #include "tools/machine_flags.h"
 #include "train/adamw.h"
+#include "train/pretrain.h"
 #include "train/system.h"
 
 namespace tessera {
@@ -32,10 +34,10 @@ double median(std::vector<double> values) {
   return values[values.size() / 2];
 }
 
-// FLOP/s of the best of several f32 products (2048, 3072) x (3072, 2048), on all threads.
-double product_peak() {
-  const Tensor a = raw::uniform({2048, 3072}, {1, 0, 1}, -1, 1);
-  const Tensor b = raw::uniform({3072, 2048}, {1, 0, 2}, -1, 1);
+// FLOP/s of the best of several products (2048, 3072) x (3072, 2048), on all threads.
+double product_peak(DType dtype) {
+  const Tensor a = raw::to(raw::uniform({2048, 3072}, {1, 0, 1}, -1, 1), dtype);
+  const Tensor b = raw::to(raw::uniform({3072, 2048}, {1, 0, 2}, -1, 1), dtype);
   double best = 1e30;
   for (int i = 0; i < kPeakRuns; ++i) {
     best = std::min(best, seconds_of([&] { raw::matmul(a, b); }));
@@ -44,10 +46,10 @@ double product_peak() {
 }
 
 struct StepBench {
-  std::string model = "mae", arch = "vit_base";
+  std::string model = "mae", arch = "vit_base", precision = "f32";
   int64_t image_size = 224, patch = 0, batch = 8;
   int steps = 6;
-  bool json = false;
+  bool checkpoint_activations = false, json = false;
   MachineFlags machine;
 
   int run() const {
@@ -59,9 +61,16 @@ struct StepBench {
     config.image_height = config.image_width = image_size;
     config.check();
     const double flops = cost_of(config).step_flops;
-    const double peak = product_peak();
+    const DType low = precision_from_name(precision);
+    const double peak = product_peak(low);
     Mae mae(config, 0);
-    AdamW optimizer(mae, {});
+    mae.set_checkpointing(checkpoint_activations);
+    AdamWOptions options;
+    options.shadow = low;
+    AdamW optimizer(mae, options);
+    CachingAllocator& allocator = backend(Device::kCpu).allocator();
+    Memory memory;
+    memory.arenas = optimizer.arena_bytes();
     const Tensor images =
         raw::normal({batch, config.channels, image_size, image_size}, {0, 0, kFirstStepSite});
     std::vector<double> times;
@@ -69,18 +78,28 @@ struct StepBench {
       const double seconds = seconds_of([&] {
         const Tensor noise = mask_noise(batch, config.patches(), 0, static_cast<uint32_t>(step));
         optimizer.zero_grad();
-        backward(mae.forward(images, noise).loss);
+        const Autocast autocast(low);
+        const size_t before = allocator.stats().live_bytes;
+        const Tensor loss = mae.forward(images, noise).loss;
+        memory.saved = std::max(memory.saved, allocator.stats().live_bytes - before);
+        backward(loss);
         optimizer.gradient_norm();
         optimizer.step(1e-4);
       });
-      backend(Device::kCpu).allocator().end_step();
+      allocator.end_step();
       if (step >= kWarmUpSteps) times.push_back(seconds);
     }
-    report(median(times), flops, peak);
+    memory.peak = allocator.stats().peak_bytes;
+    report(median(times), flops, peak, memory);
     return 0;
   }
 
-  void report(double step, double flops, double peak) const {
+  // Bytes. What is in no arena and not saved is gradients on their way and the kernels' results.
+  struct Memory {
+    size_t arenas = 0, saved = 0, peak = 0;
+  };
+
+  void report(double step, double flops, double peak, const Memory& bytes) const {
     const double rate = static_cast<double>(batch) / step;
     const double utilisation = rate * flops / peak;
     const double memory = static_cast<double>(peak_memory_bytes()) / (1 << 20);
@@ -88,27 +107,36 @@ struct StepBench {
       const nlohmann::json line = {{"model", model},
                                    {"arch", arch},
                                    {"batch_size", batch},
-                                   {"precision", "f32"},
+                                   {"precision", precision},
                                    {"step_s", step},
                                    {"images_per_s", rate},
                                    {"gflop_per_image", flops * 1e-9},
                                    {"product_peak_gflops", peak * 1e-9},
                                    {"utilisation", utilisation},
                                    {"peak_rss_mb", memory},
+                                   {"arena_mb", mebibytes(bytes.arenas)},
+                                   {"saved_mb", mebibytes(bytes.saved)},
+                                   {"tensor_peak_mb", mebibytes(bytes.peak)},
                                    {"threads", num_threads()},
                                    {"device", "cpu"}};
       fmt::print("{}\n", line.dump());
       return;
     }
-    fmt::print("{} {}, {} px, batch {}, f32, {} threads\n", model, arch, image_size, batch,
-               num_threads());
+    fmt::print("{} {}, {} px, batch {}, {}, {} threads\n", model, arch, image_size, batch,
+               precision, num_threads());
     fmt::print("  step           {:10.3f} s   (median of {})\n", step, steps);
     fmt::print("  images         {:10.1f} /s\n", rate);
     fmt::print("  work           {:10.2f} GFLOP a picture\n", flops * 1e-9);
     fmt::print("  product peak   {:10.1f} GFLOP/s (measured now)\n", peak * 1e-9);
     fmt::print("  utilisation    {:10.1f} %\n", 100 * utilisation);
-    fmt::print("  peak memory    {:10.0f} MiB\n", memory);
+    fmt::print("  peak memory    {:10.0f} MiB resident, of which tensors {:.0f} MiB:\n", memory,
+               mebibytes(bytes.peak));
+    fmt::print("    arenas       {:10.0f} MiB (parameters, gradients, moments, shadow)\n",
+               mebibytes(bytes.arenas));
+    fmt::print("    saved        {:10.0f} MiB (for backward)\n", mebibytes(bytes.saved));
   }
+
+  static double mebibytes(size_t bytes) { return static_cast<double>(bytes) / (1 << 20); }
 };
 
 }  // namespace
@@ -123,6 +151,9 @@ Command add_bench_step(CLI::App& bench) {
   app.add_option("--batch-size", settings->batch, "pictures a step")->capture_default_str();
   app.add_option("--steps", settings->steps, "steps timed, after two that are not")
       ->capture_default_str();
+  app.add_option("--precision", settings->precision, "f32, bf16 or f16")->capture_default_str();
+  app.add_flag("--checkpoint-activations", settings->checkpoint_activations,
+               "keep only each block's input");
   app.add_flag("--json", settings->json, "one line for machines");
   settings->machine.add_to(app);
   app.footer(

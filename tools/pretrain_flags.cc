@@ -177,6 +177,15 @@ void PretrainFlags::add_optimiser_flags() {
       });
   add("weight-decay", "W", "AdamW's, on matrices only", &PretrainRecipe::weight_decay);
   add("clip-grad", "NORM", "largest gradient norm, 0: no clipping", &PretrainRecipe::clip_grad);
+  add_words(
+      "precision", "NAME",
+      "f32; or bf16, f16: products and what lies between them in 16 bits,\n"
+      "weights, residuals and losses in f32",
+      1,
+      [](PretrainSettings& s, const Texts& words) {
+        s.recipe.precision = precision_from_name(words[0]);
+      },
+      [](const PretrainSettings& s) { return Texts{name_of(s.recipe.precision)}; });
 }
 
 void PretrainFlags::add_run_flags() {
@@ -192,6 +201,10 @@ void PretrainFlags::add_run_flags() {
   add("device", "NAME", "auto, cpu or cuda", &MachineFlags::device);
   add("threads", "N", "CPU threads, 0: what affinity, quota and cores allow",
       &MachineFlags::threads);
+  add("checkpoint-activations", "",
+      "keep only each block's input and run the block again for its\n"
+      "gradients: less memory, a third more work, the same result",
+      &RunOptions::checkpoint_activations);
   add("workers", "N", "threads that read pictures ahead", &RunOptions::workers);
   add("log-json", "", "each record as a line of JSON on stdout instead of the bar",
       &RunOptions::log_json, Role::kStart);

@@ -3,6 +3,7 @@
 
 #include <cmath>
 
+#include "autograd/autocast.h"
 #include "autograd/tape.h"
 #include "engine/raw.h"
 
@@ -32,15 +33,25 @@ AdamW::AdamW(Module& model, const AdamWOptions& options) : options_(options) {
   gradients_ = Tensor::zeros({size}, DType::kF32, device);
   exp_avg_ = Tensor::zeros({size}, DType::kF32, device);
   exp_avg_sq_ = Tensor::zeros({size}, DType::kF32, device);
+  if (options_.shadow != DType::kF32) shadow_ = Tensor::zeros({size}, options_.shadow, device);
   int64_t at = 0;
   model.visit([&](const std::string& name, Tensor& tensor, StateKind kind) {
     if (kind != StateKind::kTrained || !requires_grad(tensor)) return;
     const Shape shape = tensor.shape();
-    Slot slot{name, slot_view(parameters_, at, shape), slot_view(gradients_, at, shape),
-              slot_view(exp_avg_, at, shape), slot_view(exp_avg_sq_, at, shape)};
+    Slot slot{name,
+              slot_view(parameters_, at, shape),
+              slot_view(gradients_, at, shape),
+              slot_view(exp_avg_, at, shape),
+              slot_view(exp_avg_sq_, at, shape),
+              {}};
     raw::copy_(slot.parameter, tensor);
     set_requires_grad(slot.parameter);
     set_grad_slot(slot.parameter, slot.gradient);
+    if (shadow_.defined()) {
+      slot.shadow = slot_view(shadow_, at, shape);
+      raw::copy_(slot.shadow, slot.parameter);
+      set_shadow(slot.parameter, slot.shadow);
+    }
     tensor = slot.parameter;
     AdamWSegment segment;
     segment.begin = at;
@@ -76,6 +87,7 @@ void AdamW::step(double lr, double grad_scale) {
   args.grad = gradients_.view();
   args.exp_avg = exp_avg_.view();
   args.exp_avg_sq = exp_avg_sq_.view();
+  if (shadow_.defined()) args.shadow = shadow_.view();
   args.segments = &segments_;
   args.lr = lr;
   args.beta1 = options_.beta1;
@@ -87,6 +99,17 @@ void AdamW::step(double lr, double grad_scale) {
   for (const Tensor* arena : {&parameters_, &exp_avg_, &exp_avg_sq_}) {
     arena->storage()->bump_version();
   }
+  if (!shadow_.defined()) return;
+  shadow_.storage()->bump_version();
+  for (const Slot& slot : slots_) set_shadow(slot.parameter, slot.shadow);
+}
+
+size_t AdamW::arena_bytes() const {
+  size_t bytes = 0;
+  for (const Tensor* arena : {&parameters_, &gradients_, &exp_avg_, &exp_avg_sq_, &shadow_}) {
+    if (arena->defined()) bytes += static_cast<size_t>(arena->numel()) * size_of(arena->dtype());
+  }
+  return bytes;
 }
 
 }  // namespace tessera

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "engine/backend.h"
+#include "engine/dtype.h"
 #include "nn/module.h"
 
 namespace tessera {
@@ -18,6 +19,8 @@ struct AdamWOptions {
   // On tensors of more than one dimension, class and mask token included; biases, norms and other
   // vectors get none (MAE's param groups, timm's add_weight_decay).
   double weight_decay = 0.05;
+  // bf16 or f16: the update also writes the parameters' shadows, which autocast uses; f32: none.
+  DType shadow = DType::kF32;
 };
 
 class AdamW {
@@ -38,15 +41,19 @@ class AdamW {
   struct Slot {
     std::string name;
     Tensor parameter, gradient, exp_avg, exp_avg_sq;  // views of the arenas
+    Tensor shadow;                                    // undefined where none is kept
   };
   const std::vector<Slot>& slots() const { return slots_; }
   const std::vector<AdamWSegment>& segments() const { return segments_; }
+  // Bytes of all arenas.
+  size_t arena_bytes() const;
 
  private:
   void clear_missing_gradients();
 
   AdamWOptions options_;
   Tensor parameters_, gradients_, exp_avg_, exp_avg_sq_;  // (arena size,) f32
+  Tensor shadow_;                                         // (arena size,) bf16 or f16, or undefined
   std::vector<Slot> slots_;
   std::vector<AdamWSegment> segments_;
   int64_t steps_ = 0;

@@ -30,8 +30,8 @@ int64_t whole_number(const SafetensorsReader& file, const char* key) {
 
 }  // namespace
 
-void save_checkpoint(const std::string& path, Module& model, const AdamW& optimizer, int64_t step,
-                     const nlohmann::json& recipe) {
+void save_checkpoint(const std::string& path, Module& model, const AdamW& optimizer,
+                     const GradScaler& scaler, int64_t step, const nlohmann::json& recipe) {
   std::vector<Tensor> host;  // keeps the copies alive until they are written
   std::vector<SafetensorsTensor> tensors;
   const auto add = [&](const std::string& name, const Tensor& t) {
@@ -44,10 +44,16 @@ void save_checkpoint(const std::string& path, Module& model, const AdamW& optimi
     add(kFirstMoment + slot.name, slot.exp_avg);
     add(kSecondMoment + slot.name, slot.exp_avg_sq);
   }
-  write_safetensors(path, tensors,
-                    {{"format_version", std::to_string(kCheckpointFormatVersion)},
-                     {"step", std::to_string(step)},
-                     {"recipe", recipe.dump()}});
+  std::map<std::string, std::string> metadata = {
+      {"format_version", std::to_string(kCheckpointFormatVersion)},
+      {"step", std::to_string(step)},
+      {"recipe", recipe.dump()}};
+  if (scaler.active()) {
+    metadata["updates"] = std::to_string(optimizer.steps());         // skipped ones are not counted
+    metadata["loss_scale"] = fmt::format("{:.0f}", scaler.scale());  // a power of two from 1 on
+    metadata["clean_updates"] = std::to_string(scaler.clean_updates());
+  }
+  write_safetensors(path, tensors, metadata);
 }
 
 bool is_weight(const std::string& name) { return !name.starts_with("optimizer/"); }
@@ -72,7 +78,7 @@ void Checkpoint::load_model(Module& model) const {
   }
 }
 
-void Checkpoint::load_optimizer(AdamW& optimizer) const {
+void Checkpoint::load_optimizer(AdamW& optimizer, GradScaler& scaler) const {
   for (const AdamW::Slot& slot : optimizer.slots()) {
     for (const auto& [prefix, to] :
          {std::pair(kFirstMoment, &slot.exp_avg), std::pair(kSecondMoment, &slot.exp_avg_sq)}) {
@@ -83,7 +89,11 @@ void Checkpoint::load_optimizer(AdamW& optimizer) const {
       raw::copy_(*to, raw::to(read_tensor(file_, entry), to->device()));
     }
   }
-  optimizer.set_steps(step_);
+  optimizer.set_steps(scaler.active() ? whole_number(file_, "updates") : step_);
+  if (scaler.active()) {
+    scaler.restore(static_cast<double>(whole_number(file_, "loss_scale")),
+                   whole_number(file_, "clean_updates"));
+  }
 }
 
 std::map<std::string, Tensor> read_tensors(const SafetensorsReader& file,

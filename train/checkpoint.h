@@ -1,8 +1,9 @@
 // Checkpoints: a model, its optimizer's moments and the recipe, in one safetensors file.
 // Tensors: the state dict under its own names, so that other tools read the weights, and
 // "optimizer/exp_avg/<name>", "optimizer/exp_avg_sq/<name>". Metadata: format_version, step,
-// recipe. Rule: the metadata holds what defines the result and nothing else: no path, time, host or
-// thread count, so equal runs give equal files.
+// recipe; updates, loss_scale and clean_updates where a loss is scaled. Rule: the metadata holds
+// what defines the result and nothing else: no path, time, host or thread count, so equal runs give
+// equal files.
 #pragma once
 
 #include <cstdint>
@@ -12,15 +13,16 @@
 
 #include "models/mae.h"
 #include "train/adamw.h"
+#include "train/grad_scaler.h"
 #include "train/safetensors.h"
 
 namespace tessera {
 
 inline constexpr int kCheckpointFormatVersion = 1;
 
-// Writes step, recipe, model and moments; atomic and durable.
-void save_checkpoint(const std::string& path, Module& model, const AdamW& optimizer, int64_t step,
-                     const nlohmann::json& recipe);
+// Writes step, recipe, model, moments and scaler; atomic and durable.
+void save_checkpoint(const std::string& path, Module& model, const AdamW& optimizer,
+                     const GradScaler& scaler, int64_t step, const nlohmann::json& recipe);
 
 // A checkpoint opened for reading. UsageError when the file is missing, Error when it is broken, no
 // checkpoint of ours or of a newer format; each names the file.
@@ -34,8 +36,9 @@ class Checkpoint {
 
   // Copies the weights into the model; an Error names what does not fit.
   void load_model(Module& model) const;
-  // Copies the moments into the optimizer (its arena's names) and sets its step.
-  void load_optimizer(AdamW& optimizer) const;
+  // Copies the moments into the optimizer (its arena's names) and sets its count of updates, and
+  // the scaler's state when it is active.
+  void load_optimizer(AdamW& optimizer, GradScaler& scaler) const;
 
  private:
   SafetensorsReader file_;

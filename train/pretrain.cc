@@ -7,6 +7,7 @@
 #include <memory>
 #include <optional>
 
+#include "autograd/autocast.h"
 #include "autograd/functions.h"
 #include "autograd/tape.h"
 #include "data/encode.h"
@@ -18,6 +19,7 @@
 #include "train/adamw.h"
 #include "train/atomic_file.h"
 #include "train/checkpoint.h"
+#include "train/grad_scaler.h"
 #include "train/metrics.h"
 #include "train/nonfinite.h"
 #include "train/progress.h"
@@ -74,7 +76,7 @@ struct StepResult {
 class Pretraining {
  public:
   Pretraining(const PretrainRecipe& recipe, const RunOptions& options)
-      : recipe_(recipe), options_(options) {
+      : recipe_(recipe), options_(options), scaler_(recipe.precision) {
     recipe_.check();
     split_ = open_data(options_.data, recipe_.holdout, static_cast<int>(recipe_.model.image_height),
                        static_cast<int>(recipe_.model.image_width));
@@ -106,8 +108,10 @@ class Pretraining {
                       options_.resume ? RunFolder::Start::kResume : RunFolder::Start::kNew);
     }
     model_ = std::make_unique<Mae>(recipe_.model, recipe_.seed);
+    model_->set_checkpointing(options_.checkpoint_activations);
     optimizer_ = std::make_unique<AdamW>(
-        *model_, AdamWOptions{recipe_.beta1, recipe_.beta2, 1e-8, recipe_.weight_decay});
+        *model_,
+        AdamWOptions{recipe_.beta1, recipe_.beta2, 1e-8, recipe_.weight_decay, recipe_.precision});
     int64_t step = options_.resume ? load_newest() : 0;
     if (step >= total_steps_) {
       fmt::print(stderr, "the run in {} is complete: {} of {} steps\n", options_.out, step,
@@ -183,7 +187,7 @@ class Pretraining {
     TESSERA_CHECK(checkpoint.recipe() == to_json(recipe_),
                   "{}: its recipe is not the one to go on with", newest->path);
     checkpoint.load_model(*model_);
-    checkpoint.load_optimizer(*optimizer_);
+    checkpoint.load_optimizer(*optimizer_, scaler_);
     return checkpoint.step();
   }
 
@@ -208,8 +212,8 @@ class Pretraining {
     }
   }
 
-  // Gradients of one step; the loss is the mean over its batches. Batches and masks are named by
-  // the step, so that the same step can be run again.
+  // Gradients of one step, times the loss scale; the loss is the mean over its batches. Batches and
+  // masks are named by the step, so that the same step can be run again.
   double accumulate_gradients(int64_t step, const std::vector<Batch>& batches) {
     optimizer_->zero_grad();
     double loss = 0;
@@ -218,9 +222,10 @@ class Pretraining {
           static_cast<uint32_t>(step * recipe_.accumulate + static_cast<int64_t>(i));
       const Tensor noise =
           mask_noise(recipe_.batch_size, recipe_.model.patches(), recipe_.seed, iteration);
+      const Autocast autocast(recipe_.precision);
       const Tensor batch_loss = mul_scalar(model_->forward(batches[i].images, noise).loss,
                                            1.0 / static_cast<double>(recipe_.accumulate));
-      backward(batch_loss);
+      backward(batch_loss, Tensor::full({}, scaler_.scale()));
       loss += batch_loss.item();
     }
     return loss;
@@ -230,15 +235,19 @@ class Pretraining {
     StepResult result;
     result.lr = schedule_.at(step);
     result.loss = accumulate_gradients(step, batches);
-    result.gradient_norm = optimizer_->gradient_norm();
-    if (!std::isfinite(result.loss) || !std::isfinite(result.gradient_norm)) {
+    result.gradient_norm = optimizer_->gradient_norm() / scaler_.scale();
+    const bool finite = std::isfinite(result.loss) && std::isfinite(result.gradient_norm);
+    if (!finite && !scaler_.can_back_off()) {
       // The weights are still those before the step: run it again and look after each op.
       name_first_nonfinite(step + 1, *optimizer_, [&] { accumulate_gradients(step, batches); });
     }
-    const double scale = recipe_.clip_grad > 0
-                             ? std::min(1.0, recipe_.clip_grad / (result.gradient_norm + 1e-6))
-                             : 1.0;
-    optimizer_->step(result.lr, scale);
+    if (finite) {
+      const double clip = recipe_.clip_grad > 0
+                              ? std::min(1.0, recipe_.clip_grad / (result.gradient_norm + 1e-6))
+                              : 1.0;
+      optimizer_->step(result.lr, clip / scaler_.scale());
+    }
+    scaler_.update(finite);
     backend(Device::kCpu).allocator().end_step();
     return result;
   }
@@ -288,6 +297,7 @@ class Pretraining {
     record.add("loss", result.loss);
     record.add("lr", result.lr);
     record.add("grad_norm", result.gradient_norm);
+    if (scaler_.active()) record.add("loss_scale", scaler_.scale());
     const double rate = progress_->images_per_second();
     if (rate > 0) record.add("images_per_s", rate);
     return record;
@@ -334,7 +344,8 @@ class Pretraining {
 
   void save(int64_t step) {
     metrics_->sync();
-    save_checkpoint(folder_->checkpoint_path(step), *model_, *optimizer_, step, to_json(recipe_));
+    save_checkpoint(folder_->checkpoint_path(step), *model_, *optimizer_, scaler_, step,
+                    to_json(recipe_));
     folder_->prune(options_.keep);
     write_broken_files();
   }
@@ -347,6 +358,7 @@ class Pretraining {
   std::string evaluation_set_;
   int64_t steps_per_epoch_ = 0, total_steps_ = 0;
   LearningRateSchedule schedule_;
+  GradScaler scaler_;
   std::optional<RunFolder> folder_;
   std::unique_ptr<Mae> model_;
   std::unique_ptr<AdamW> optimizer_;

@@ -33,6 +33,8 @@ struct PretrainRecipe {
   int64_t warmup_steps = -1;  // >= 0: in place of warmup_epochs
   double clip_grad = 0;       // largest gradient norm; 0: none
   int64_t eval_every = -1;    // steps; 0: never; < 0: every epoch, and at the end
+  // f32, or the low dtype of autocast: bf16, or f16 with a loss scale.
+  DType precision = DType::kF32;
   uint64_t seed = 0;
   std::string data_id;  // what the pictures are (names and count), filled in by the run
 
@@ -46,6 +48,7 @@ struct RunOptions {
   std::string out;
   bool resume = false;
   int workers = 2;
+  bool checkpoint_activations = false;  // less memory for a third more work, the same bits
   int64_t checkpoint_every = 0;  // steps; 0: every epoch; always at the end
   int64_t log_every = 1;         // steps between records
   int keep = 2;
@@ -55,6 +58,8 @@ struct RunOptions {
   std::vector<std::string> notes;  // said once it is clear that the run starts
 };
 
+// "f32", "bf16" or "f16"; UsageError otherwise.
+DType precision_from_name(const std::string& name);
 nlohmann::json to_json(const PretrainRecipe& recipe);
 // Error when a key is missing or of another type.
 PretrainRecipe recipe_from_json(const nlohmann::json& json);

@@ -50,6 +50,7 @@ json to_json(const PretrainRecipe& recipe) {
   json out = json::object();
   visit_fields(recipe, [&](const char* key, const auto& field) { out[key] = field; });
   out["augment"] = name_of(recipe.augment);
+  out["precision"] = name_of(recipe.precision);
   return out;
 }
 
@@ -63,10 +64,21 @@ PretrainRecipe recipe_from_json(const json& in) {
     });
     key_now = "augment";
     recipe.augment = augment_from_name(in.at("augment").get<std::string>());
+    key_now = "precision";
+    // The first version knew only f32.
+    recipe.precision = precision_from_name(in.value("precision", "f32"));
   } catch (const json::exception&) {
     throw Error(fmt::format("the recipe lacks a usable '{}'", key_now));
   }
   return recipe;
+}
+
+DType precision_from_name(const std::string& name) {
+  DType dtype = DType::kF32;
+  const bool known = parse_dtype(name, &dtype) &&
+                     (dtype == DType::kF32 || dtype == DType::kBF16 || dtype == DType::kF16);
+  TESSERA_CHECK_USAGE(known, "--precision must be f32, bf16 or f16, not {}", name);
+  return dtype;
 }
 
 void PretrainRecipe::check() const {

@@ -87,6 +87,25 @@ TEST_CASE("a freed block is handed out again") {
   CHECK(system.held == 0);  // the destructor gives back what is cached
 }
 
+TEST_CASE("a block of up to twice the size serves too, and returns to its own class") {
+  System system;
+  CachingAllocator a = system.allocator();
+  void* large = a.allocate(4096);
+  a.release(large, 4096);
+  CHECK(a.allocate(2048) == large);
+  CHECK(a.stats().live_bytes == 4096);
+  CHECK(a.stats().cached_bytes == 0);
+  a.release(large, 2048);
+  CHECK(a.stats().live_bytes == 0);
+  CHECK(a.stats().cached_bytes == 4096);
+  void* small = a.allocate(1024);  // less than half: a block of its own
+  CHECK(small != large);
+  CHECK(a.allocate(4096) == large);
+  CHECK(system.allocations == 2);
+  a.release(small, 1024);
+  a.release(large, 4096);
+}
+
 TEST_CASE("when the system refuses, the cache is given back and the request made once more") {
   System system;
   system.limit = 8192;

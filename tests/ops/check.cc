@@ -3,6 +3,7 @@
 
 #include <cmath>
 
+#include "autograd/autocast.h"
 #include "autograd/tape.h"
 #include "engine/backend.h"
 #include "tests/ops/compare.h"
@@ -265,6 +266,36 @@ Faults check_gradients(const Case& c, Device device) {
       want.gradients =
           trial.gradients(y, Placed(dy, y.dtype(), Layout::kContiguous, device).tensor());
       return compare_outcomes(have, want, dtype, c.roundings);
+    });
+  }
+  return faults;
+}
+
+Faults check_autocast(const Case& c, Device device) {
+  Faults faults;
+  if (c.roundings == 0) return faults;
+  for (const DType low : {DType::kF16, DType::kBF16}) {
+    attempt(&faults, c, fmt::format("autocast {}", tessera::name_of(low)), [&]() -> std::string {
+      // Inputs that the cast leaves as they are, so that only what the op rounds is measured.
+      const Arrays inputs = rounded_inputs(c, make_inputs(c, Layout::kContiguous), low);
+      const Autocast autocast(low);
+      Trial trial(c, inputs, DType::kF32, Layout::kContiguous, device);
+      const Tensor y = trial.forward();
+      const bool asked_for = c.result.has_value() && y.dtype() == *c.result;
+      if (is_floating(y.dtype()) && y.dtype() != DType::kF32 && y.dtype() != low && !asked_for) {
+        return fmt::format("the result is {}", describe(y));
+      }
+      Outcome have{read(y), {}}, want{c.reference(inputs), {}};
+      if (has_gradient(c)) {
+        const Array dy = rounded(make_upstream(y.shape(), 2), low);
+        have.gradients =
+            trial.gradients(y, Placed(dy, y.dtype(), Layout::kContiguous, device).tensor());
+        Trial exact(c, inputs, DType::kF64, Layout::kContiguous, device);
+        const Tensor y64 = exact.forward();
+        want.gradients =
+            exact.gradients(y64, Placed(dy, y64.dtype(), Layout::kContiguous, device).tensor());
+      }
+      return compare_outcomes(have, want, low, c.roundings);
     });
   }
   return faults;

@@ -20,6 +20,10 @@ Faults check_values(const Case& c, Device device);
 // reference (step 1e-6, bound 1e-6), on every layout; then f32, f16 and bf16 against f64.
 Faults check_gradients(const Case& c, Device device);
 
+// f32 inputs under autocast to f16 and bf16: the bounds of the low dtype hold, the result is f32 or
+// low, and gradients come back in f32.
+Faults check_autocast(const Case& c, Device device);
+
 // Results and gradients have the same bits on every layout and with 1, 2 and 3 threads (f32; f64
 // and bf16 with 2).
 Faults check_bits(const Case& c);

@@ -67,6 +67,10 @@ TEST_CASE("gradients") {
   each_case(table(), [](const Case& c) { return check_gradients(c, Device::kCpu); });
 }
 
+TEST_CASE("autocast") {
+  each_case(table(), [](const Case& c) { return check_autocast(c, Device::kCpu); });
+}
+
 TEST_CASE("bits do not depend on layout or threads") {
   each_case(table(), [](const Case& c) { return check_bits(c); });
 }

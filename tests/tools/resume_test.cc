@@ -147,6 +147,26 @@ TEST_CASE("other threads, workers and a moved folder: the same bytes") {
   check_equals_straight_run(there);
 }
 
+TEST_CASE("16-bit runs resume to the same bytes, with and without checkpointed activations") {
+  for (const std::string precision : {"bf16", "f16"}) {
+    INFO(precision);
+    constexpr int kFew = 40;
+    const TempFolder folder;
+    const std::string straight = folder.file("straight"), stopped = folder.file("stopped");
+    const Words low = {"--precision", precision, "--checkpoint-every", "5"};
+    REQUIRE(run(tiny_pretrain(straight, kFew) + low).status == 0);
+    Process process(tiny_pretrain(stopped, kFew) + low + Words{"--checkpoint-activations"});
+    wait_until([&] { return count_lines(stopped + "/metrics.jsonl") >= 10; });
+    process.signal(SIGINT);
+    CHECK(process.wait().status == 130);
+    REQUIRE(run({"pretrain", "mae", "--resume", "--out", stopped}).status == 0);
+    CHECK(slurp(stopped + "/" + checkpoint_name(kFew)) ==
+          slurp(straight + "/" + checkpoint_name(kFew)));
+    CHECK(metrics_of(stopped) == metrics_of(straight));
+    CHECK(metrics_of(straight).back().contains("loss_scale") == (precision == "f16"));
+  }
+}
+
 TEST_CASE("a resume on another machine or by another version says that bits may differ") {
   const TempFolder folder;
   const std::string path = folder.file("run");

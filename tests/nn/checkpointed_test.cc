@@ -1,0 +1,81 @@
+// Activation checkpointing: the same bits as without, in every precision and with drop path, for
+// parameters, inputs and frozen inputs alike; and less is kept.
+#include "nn/checkpointed.h"
+
+#include <catch2/catch.hpp>
+
+#include "autograd/autocast.h"
+#include "autograd/functions.h"
+#include "autograd/tape.h"
+#include "engine/backend.h"
+#include "engine/raw.h"
+#include "nn/step_random.h"
+#include "nn/transformer.h"
+
+namespace tessera {
+namespace {
+
+struct Result {
+  std::vector<std::vector<float>> gradients;  // of the parameters, then of x
+  std::vector<float> y;
+  size_t kept = 0;  // bytes alive between forward and backward
+};
+
+Result run(bool with_checkpoint, DType precision, bool x_wants) {
+  ModuleList<TransformerBlock> blocks;
+  for (int i = 0; i < 3; ++i) blocks.append(32, 4, 128, 1e-6, 0.3);
+  uint32_t site = 0;
+  blocks.visit([&](const std::string&, Tensor& t, StateKind) {
+    raw::copy_(t, raw::normal(t.shape(), RandomKey{3, 0, site++}, 0, 0.2));
+  });
+  Tensor x = raw::normal({6, 10, 32}, RandomKey{3, 1, 0});
+  const Tensor input = x;
+  if (x_wants) set_requires_grad(x);
+  for (const NamedTensor& p : blocks.named_parameters()) {
+    low_copy(p.tensor,
+             precision == DType::kF16 ? DType::kF16 : DType::kBF16);  // is kept either way
+  }
+  CachingAllocator& allocator = backend(Device::kCpu).allocator();
+  const StepRandom random(5, 9);
+  const Autocast autocast(precision);
+  const size_t before = allocator.stats().live_bytes;
+  for (const TransformerBlock& block : blocks) {
+    x = with_checkpoint ? checkpointed([&block](const Tensor& in) { return block(in); }, x)
+                        : block(x);
+  }
+  const Tensor loss = sum(mul_scalar(x, 0.01));
+  Result result;
+  result.kept = allocator.stats().live_bytes - before;
+  result.y = x.to_vector<float>();
+  backward(loss);
+  for (const NamedTensor& p : blocks.named_parameters()) {
+    REQUIRE(grad(p.tensor).defined());
+    result.gradients.push_back(grad(p.tensor).to_vector<float>());
+  }
+  if (x_wants) result.gradients.push_back(grad(input).to_vector<float>());
+  return result;
+}
+
+TEST_CASE("checkpointed blocks give the same bits and keep less") {
+  for (const DType precision : {DType::kF32, DType::kBF16, DType::kF16}) {
+    for (const bool x_wants : {true, false}) {
+      INFO(name_of(precision) << (x_wants ? "" : ", frozen input"));
+      const Result plain = run(false, precision, x_wants);
+      const Result checkpointed = run(true, precision, x_wants);
+      CHECK(checkpointed.y == plain.y);
+      CHECK(checkpointed.gradients == plain.gradients);
+      CHECK(checkpointed.kept * 4 < plain.kept);
+    }
+  }
+}
+
+TEST_CASE("without gradients a checkpointed block is the block") {
+  const NoGrad no_grad;
+  const Tensor x = raw::normal({2, 3}, RandomKey{3, 1, 0});
+  const Tensor y = checkpointed([](const Tensor& in) { return gelu(in); }, x);
+  CHECK(y.to_vector<float>() == gelu(x).to_vector<float>());
+  CHECK_FALSE(requires_grad(y));
+}
+
+}  // namespace
+}  // namespace tessera
