@@ -39,7 +39,7 @@ struct UnaryNode {
   }
   std::vector<Tensor> backward(Node&, const Tensor& dy) {
     const Tensor read = saves_of(kOp) != Saves::kNothing ? saved.get(kName) : dy;
-    if (saves_of(kOp) == Saves::kNothing || !dy.is_unshared()) {
+    if (saves_of(kOp) == Saves::kNothing || !dy.is_unshared() || !dy.is_contiguous()) {
       return {raw::unary_backward(kOp, read, dy, args)};
     }
     raw::unary_backward_(kOp, read, dy, args);  // nobody else looks at dy: dx takes its place

@@ -1,11 +1,13 @@
 // Workers that spin for a moment and then sleep; tasks are handed out one by one.
+// Rule: a job waits for the workers that joined it and for no other. One that is asleep, or that
+// the system has put aside for another program, is not needed: a kernel of 50 us must not wait for
+// it.
 #include "cpu/pool.h"
 
 #include <immintrin.h>
 #include <omp.h>
 
 #include <atomic>
-#include <condition_variable>
 #include <exception>
 #include <memory>
 #include <mutex>
@@ -26,7 +28,6 @@ struct Job {
   void* context = nullptr;
   int64_t tasks = 0;
   std::atomic<int64_t> next{0};
-  std::atomic<int> inside{0};  // workers that may still touch this job
   std::mutex error_mutex;
   std::exception_ptr error;
 
@@ -55,20 +56,19 @@ class Pool {
       job.work();
       return;
     }
-    job.inside.store(static_cast<int>(workers_.size()), std::memory_order_relaxed);
-    {
-      std::lock_guard lock(mutex_);
-      job_ = &job;
-      generation_.fetch_add(1, std::memory_order_release);
-    }
-    wake_.notify_all();
+    job_ = &job;
+    state_.store(next_generation() | kOpen, std::memory_order_release);
+    state_.notify_all();
     job.work();
-    // The job lives on the caller's stack: wait until every worker let go of it.
-    for (int spin = 0; job.inside.load(std::memory_order_acquire) != 0; ++spin) {
+    // The job lives on the caller's stack: close it, and wait until who joined has let go of it.
+    state_.fetch_and(~kOpen, std::memory_order_acq_rel);
+    for (int spin = 0;; ++spin) {
+      const uint32_t left = left_.load(std::memory_order_acquire);
+      if ((state_.load(std::memory_order_acquire) & kJoined) == 0) return;
       if (spin < kSpins) {
         _mm_pause();
       } else {
-        std::this_thread::yield();
+        left_.wait(left);
       }
     }
   }
@@ -76,50 +76,71 @@ class Pool {
   std::mutex busy;  // one job at a time
 
  private:
+  // One word, so that joining and closing cannot pass each other: how many have joined, whether
+  // more may, and a number that each job changes.
+  static constexpr uint32_t kJoined = 0xff, kOpen = 0x100, kGeneration = 0x200;
+
+  static uint32_t generation_of(uint32_t state) { return state & ~(kOpen | kJoined); }
+  uint32_t next_generation() const { return generation_of(state_.load()) + kGeneration; }
+
   void resize(int count) {
+    count = std::min(count, static_cast<int>(kJoined));
     if (count == static_cast<int>(workers_.size())) return;
     stop();
     stopping_.store(false);
     for (int i = 0; i < count; ++i) {
-      workers_.emplace_back([this, seen = generation_.load()]() mutable { loop(seen); });
+      workers_.emplace_back([this, seen = generation_of(state_.load())] { loop(seen); });
     }
   }
 
   void stop() {
-    {
-      std::lock_guard lock(mutex_);
-      stopping_.store(true);
-    }
-    wake_.notify_all();
+    stopping_.store(true);
+    state_.store(next_generation(), std::memory_order_release);
+    state_.notify_all();
     for (std::thread& worker : workers_) worker.join();
     workers_.clear();
   }
 
-  void loop(uint64_t seen) {
+  void loop(uint32_t seen) {
     inside_pool = true;
     omp_set_num_threads(1);  // oneDNN must not start threads inside ours
     while (true) {
-      for (int spin = 0; spin < kSpins; ++spin) {
-        if (generation_.load(std::memory_order_acquire) != seen || stopping_.load()) break;
-        _mm_pause();
+      uint32_t state = state_.load(std::memory_order_acquire);
+      for (int spin = 0; generation_of(state) == seen; ++spin) {
+        if (spin < kSpins) {
+          _mm_pause();
+        } else {
+          state_.wait(state);
+        }
+        state = state_.load(std::memory_order_acquire);
       }
-      Job* job;
-      {
-        std::unique_lock lock(mutex_);
-        wake_.wait(lock, [&] { return generation_.load() != seen || stopping_.load(); });
-        if (stopping_.load()) return;
-        seen = generation_.load();
-        job = job_;
+      if (stopping_.load()) return;
+      seen = generation_of(state);
+      if (join(state)) {
+        job_->work();
+        leave();
       }
-      job->work();
-      job->inside.fetch_sub(1, std::memory_order_release);
     }
   }
 
+  // True unless the job of `state` has been closed.
+  bool join(uint32_t state) {
+    const uint32_t generation = generation_of(state);
+    while ((state & kOpen) != 0 && generation_of(state) == generation) {
+      if (state_.compare_exchange_weak(state, state + 1, std::memory_order_acq_rel)) return true;
+    }
+    return false;
+  }
+
+  void leave() {
+    state_.fetch_sub(1, std::memory_order_acq_rel);
+    left_.fetch_add(1, std::memory_order_release);
+    left_.notify_all();
+  }
+
   std::vector<std::thread> workers_;
-  std::mutex mutex_;
-  std::condition_variable wake_;
-  std::atomic<uint64_t> generation_{0};
+  std::atomic<uint32_t> state_{0};
+  std::atomic<uint32_t> left_{0};  // counts who left a job: what the caller sleeps on
   std::atomic<bool> stopping_{false};
   Job* job_ = nullptr;
 };
