@@ -31,7 +31,7 @@ struct Grid {
 int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 // Tiles of at most 400 x 768, an even number and at least four of them where the product is worth
-// it. Share of one whole dnnl_sgemm's speed on one core of a Sapphire Rapids (150-175 GFLOP/s), for
+// it. Share of one whole dnnl_sgemm's speed on one core of a Emerald Rapids (150-175 GFLOP/s), for
 // the 78 products of ViT-B (8 images), its MAE decoder and ViT-tiny (128 images):
 //   128 x 4096  0.80-1.00 (forward repacks w for every tile)   256 x 256  0.75-0.98
 //   400 x 768   0.89-1.00 (least: wgrad of 3072 columns)        784 x 768  0.95-1.00

@@ -184,7 +184,7 @@ class Pretraining {
     for (const std::string& line : broken) fmt::print(stderr, "passed over: {}\n", line);
     TESSERA_CHECK_USAGE(newest.has_value(), "--resume: no whole checkpoint in {}", options_.out);
     const Checkpoint checkpoint(newest->path);
-    TESSERA_CHECK(checkpoint.recipe() == to_json(recipe_),
+    TESSERA_CHECK(to_json(recipe_from_json(checkpoint.recipe())) == to_json(recipe_),
                   "{}: its recipe is not the one to go on with", newest->path);
     checkpoint.load_model(*model_);
     checkpoint.load_optimizer(*optimizer_, scaler_);
