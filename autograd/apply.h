@@ -64,6 +64,11 @@ class OpNode final : public Node {
 
 namespace detail {
 
+template <class Op>
+void start(const std::vector<Tensor>& values) {
+  if (OpObserver* observer = op_observer()) observer->before({Op::kName, false, values, {}});
+}
+
 // `values` are the inputs as forward saw them.
 template <class Op>
 void record(Op&& op, const std::vector<Tensor>& inputs, const std::vector<Tensor>& values,
@@ -92,8 +97,8 @@ Result finish(Op&& op, Wants wants, const std::vector<Tensor>& inputs,
   } else {
     outputs = result;
   }
-  if (const OpObserver& observe = op_observer()) {
-    for (const Tensor& y : outputs) observe(std::decay_t<Op>::kName, y);
+  if (OpObserver* observer = op_observer()) {
+    observer->after({std::decay_t<Op>::kName, false, {}, outputs});
   }
   if (wants.any()) record(std::forward<Op>(op), inputs, values, outputs);
   return result;
@@ -115,6 +120,7 @@ requires(std::is_same_v<Inputs, Tensor>&&...) auto apply(Op op, const Inputs&...
   const std::vector<Tensor> list{inputs...};
   const std::vector<Tensor> values = autocast_enabled() ? autocast(Op::kCast, list) : list;
   const Wants wants = detail::wants_of(list);
+  detail::start<Op>(values);
   auto result = [&]<size_t... kIndex>(std::index_sequence<kIndex...>) {
     return op.forward(wants, values[kIndex]...);
   }
@@ -127,6 +133,7 @@ template <class Op>
 auto apply(Op op, const std::vector<Tensor>& inputs) {
   const std::vector<Tensor> values = autocast_enabled() ? autocast(Op::kCast, inputs) : inputs;
   const Wants wants = detail::wants_of(inputs);
+  detail::start<Op>(values);
   auto result = op.forward(wants, values);
   return detail::finish(std::move(op), wants, inputs, values, std::move(result));
 }

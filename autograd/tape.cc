@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <queue>
+#include <utility>
 
 #include "autograd/variable.h"
 #include "engine/raw.h"
@@ -104,10 +105,8 @@ void deliver(const char* from, const Edge& edge, Tensor dx, Ready* ready) {
   }
 }
 
-OpObserver& observer_slot() {
-  static OpObserver observer;
-  return observer;
-}
+OpObserver* observer = nullptr;
+const std::vector<Tensor> kNoTensors;
 
 }  // namespace
 
@@ -190,8 +189,15 @@ NoGrad::~NoGrad() { recording = before_; }
 WithGrad::WithGrad() : before_(recording) { recording = true; }
 WithGrad::~WithGrad() { recording = before_; }
 
-void set_op_observer(OpObserver observer) { observer_slot() = std::move(observer); }
-const OpObserver& op_observer() { return observer_slot(); }
+void set_op_observer(OpObserver* new_observer) { observer = new_observer; }
+OpObserver* op_observer() { return observer; }
+
+ObservedWork::ObservedWork(const char* name) : run_{name, false, kNoTensors, kNoTensors} {
+  if (observer != nullptr) observer->before(run_);
+}
+ObservedWork::~ObservedWork() {
+  if (observer != nullptr) observer->after(run_);
+}
 
 Edge edge_of(const Tensor& t) {
   if (!t.defined()) return {};
@@ -204,6 +210,14 @@ void set_history(const Tensor& t, std::shared_ptr<Node> node, int output) {
   v->node = std::move(node);
   v->output = output;
   t.set_autograd_meta(std::move(v));
+}
+
+// The node takes its gradients along, so that it may write over what nobody else holds.
+static std::vector<Tensor> run_backward(Node& node) {
+  if (observer != nullptr) observer->before({node.name, true, node.douts, kNoTensors});
+  std::vector<Tensor> dxs = node.backward(std::exchange(node.douts, {}));
+  if (observer != nullptr) observer->after({node.name, true, kNoTensors, dxs});
+  return dxs;
 }
 
 void backward(const Tensor& output, const Tensor& doutput) {
@@ -223,15 +237,11 @@ void backward(const Tensor& output, const Tensor& doutput) {
   while (!ready.empty()) {
     const std::shared_ptr<Node> node = ready.top();
     ready.pop();
-    std::vector<Tensor> dxs = node->backward(std::move(node->douts));
-    node->douts.clear();
+    std::vector<Tensor> dxs = run_backward(*node);
     node->released = true;
     node->release();
     for (size_t i = 0; i < dxs.size(); ++i) {
       if (!dxs[i].defined() || node->edges[i].node == nullptr) continue;
-      if (const OpObserver& observe = op_observer()) {
-        observe((std::string(node->name) + " backward").c_str(), dxs[i]);
-      }
       const Edge& edge = node->edges[i];
       if (edge.cast_from && dxs[i].dtype() != *edge.cast_from) {
         dxs[i] = raw::to(dxs[i], *edge.cast_from);

@@ -5,7 +5,6 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
 #include <memory>
 #include <optional>
 #include <vector>
@@ -53,11 +52,37 @@ class WithGrad {  // the other way round: what a backward pass computes again is
   bool before_;
 };
 
-// Called after each op with its name and its output, on the thread that ran it: the check for
-// non-finite values and the profiler hang here. Empty: nothing is called.
-using OpObserver = std::function<void(const char* op, const Tensor& output)>;
-void set_op_observer(OpObserver observer);
-const OpObserver& op_observer();
+// One run of an op, forward or backward, with the tensors that go in (before it) and come out
+// (after it); in backward they are gradients, undefined where there is none.
+struct OpRun {
+  const char* op;
+  bool backward;
+  const std::vector<Tensor>& inputs;
+  const std::vector<Tensor>& outputs;
+};
+
+// Looks on while ops run, on the thread that runs them: the check for non-finite values, the
+// profiler. Runs nest where an op runs others (a checkpointed block).
+class OpObserver {
+ public:
+  virtual ~OpObserver() = default;
+  virtual void before(const OpRun& run) = 0;
+  virtual void after(const OpRun& run) = 0;
+};
+void set_op_observer(OpObserver* observer);  // nullptr: nobody looks
+OpObserver* op_observer();
+
+// Shows the observer a piece of work that is no op: the optimizer, the wait for a batch.
+class ObservedWork {
+ public:
+  explicit ObservedWork(const char* name);
+  ~ObservedWork();
+  ObservedWork(const ObservedWork&) = delete;
+  ObservedWork& operator=(const ObservedWork&) = delete;
+
+ private:
+  OpRun run_;
+};
 
 // ---- What ops need (autograd/apply.h) ----
 

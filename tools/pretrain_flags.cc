@@ -208,6 +208,8 @@ void PretrainFlags::add_run_flags() {
   add("workers", "N", "threads that read pictures ahead", &RunOptions::workers);
   add("log-json", "", "each record as a line of JSON on stdout instead of the bar",
       &RunOptions::log_json, Role::kStart);
+  add("profile", "N", "where the time of N steps goes: OUT/profile.txt and OUT/profile.json",
+      &RunOptions::profile_steps, Role::kStart);
   add("dry-run", "", "say what it would take, try ten steps, save nothing", &RunOptions::dry_run,
       Role::kStart);
   app_.add_option("--config", config_file_, "settings to start from; typed flags win")

@@ -25,10 +25,23 @@ void check_finite(int64_t step, const std::string& what, const Tensor& t) {
       describe(t), raw::select(flat, 0, *at).item(), index_of(t.shape(), *at)));
 }
 
-// Removes the observer whatever happens in between.
-struct Observed {
-  explicit Observed(OpObserver observer) { set_op_observer(std::move(observer)); }
-  ~Observed() { set_op_observer({}); }
+// Checks what each op gives, as long as it lives.
+class FiniteCheck final : public OpObserver {
+ public:
+  explicit FiniteCheck(int64_t step) : step_(step) { set_op_observer(this); }
+  ~FiniteCheck() override { set_op_observer(nullptr); }
+
+  void before(const OpRun&) override {}
+  void after(const OpRun& run) override {
+    for (const Tensor& y : run.outputs) {
+      if (!y.defined()) continue;
+      check_finite(
+          step_, fmt::format("the output of [{}{}],", run.op, run.backward ? " backward" : ""), y);
+    }
+  }
+
+ private:
+  int64_t step_;
 };
 
 }  // namespace
@@ -39,9 +52,7 @@ void name_first_nonfinite(int64_t step, const AdamW& optimizer,
     check_finite(step, "parameter " + slot.name, slot.parameter);
   }
   {
-    const Observed observed([&](const char* op, const Tensor& output) {
-      check_finite(step, fmt::format("the output of [{}],", op), output);
-    });
+    const FiniteCheck check(step);
     step_again();
   }
   for (const AdamW::Slot& slot : optimizer.slots()) {

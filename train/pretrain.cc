@@ -22,6 +22,7 @@
 #include "train/grad_scaler.h"
 #include "train/metrics.h"
 #include "train/nonfinite.h"
+#include "train/profile.h"
 #include "train/progress.h"
 #include "train/reconstruction.h"
 #include "train/run_folder.h"
@@ -33,8 +34,9 @@ namespace {
 
 constexpr int64_t kEvaluationPictures = 256;  // under a second for a tiny model
 constexpr int64_t kSheetPictures = 8;
-constexpr int64_t kDryRunSteps = 11;  // the first only starts the clock
-constexpr int kInterrupted = 130;     // 128 + SIGINT, as shells count
+constexpr int64_t kDryRunSteps = 11;     // the first only starts the clock
+constexpr int64_t kUnprofiledSteps = 2;  // they allocate and touch memory for the first time
+constexpr int kInterrupted = 130;        // 128 + SIGINT, as shells count
 
 // What the pictures are, whatever folder they lie in: how many, and a sum (FNV-1a) over labels and
 // file names.
@@ -132,8 +134,14 @@ class Pretraining {
         options_.dry_run ? std::min(total_steps_, step + kDryRunSteps) : total_steps_;
     const int64_t first = step;
     while (true) {
+      if (folder_ && options_.profile_steps > 0 && step == first + kUnprofiledSteps) {
+        profile_.emplace();
+      }
       const StepResult result = train_step(step, batches);
       ++step;
+      if (profile_ && (step == last || step == first + kUnprofiledSteps + options_.profile_steps)) {
+        write_profile(step - first - kUnprofiledSteps);
+      }
       progress_->step(step, result.loss);
       if (step == first + kDryRunSteps || step == last) say_time_left(step);
       const bool stop = stop_requested() && step < last;
@@ -235,7 +243,10 @@ class Pretraining {
     StepResult result;
     result.lr = schedule_.at(step);
     result.loss = accumulate_gradients(step, batches);
-    result.gradient_norm = optimizer_->gradient_norm() / scaler_.scale();
+    {
+      const ObservedWork work("gradient norm");
+      result.gradient_norm = optimizer_->gradient_norm() / scaler_.scale();
+    }
     const bool finite = std::isfinite(result.loss) && std::isfinite(result.gradient_norm);
     if (!finite && !scaler_.can_back_off()) {
       // The weights are still those before the step: run it again and look after each op.
@@ -245,6 +256,7 @@ class Pretraining {
       const double clip = recipe_.clip_grad > 0
                               ? std::min(1.0, recipe_.clip_grad / (result.gradient_norm + 1e-6))
                               : 1.0;
+      const ObservedWork work("adamw");
       optimizer_->step(result.lr, clip / scaler_.scale());
     }
     scaler_.update(finite);
@@ -260,6 +272,7 @@ class Pretraining {
   // Those of one step. A set that breaks down leaves the list of its broken files in the run's
   // folder.
   std::vector<Batch> next_batches() {
+    const ObservedWork work("wait for pictures");
     std::vector<Batch> batches;
     try {
       for (int64_t i = 0; i < recipe_.accumulate; ++i) batches.push_back(loader_->next());
@@ -342,6 +355,17 @@ class Pretraining {
         fills_->mean, fills_->nearest, fills_->bilinear, fills_->harmonic, path));
   }
 
+  void write_profile(int64_t steps) {
+    const std::string table = profile_->table(steps), trace = profile_->chrome_trace();
+    profile_.reset();
+    const std::string text = folder_->path() + "/profile.txt",
+                      json = folder_->path() + "/profile.json";
+    write_file_atomically(text, table);
+    write_file_atomically(json, trace);
+    progress_->say(
+        fmt::format("{} steps profiled: {}, and {} for chrome://tracing", steps, text, json));
+  }
+
   void save(int64_t step) {
     metrics_->sync();
     save_checkpoint(folder_->checkpoint_path(step), *model_, *optimizer_, scaler_, step,
@@ -362,6 +386,7 @@ class Pretraining {
   std::optional<RunFolder> folder_;
   std::unique_ptr<Mae> model_;
   std::unique_ptr<AdamW> optimizer_;
+  std::optional<Profile> profile_;
   std::optional<MetricsLog> metrics_;
   std::optional<Progress> progress_;
   std::optional<ReconstructionScores> fills_;  // the same pictures and masks: counted once

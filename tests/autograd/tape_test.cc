@@ -344,10 +344,24 @@ TEST_CASE("gradients cross casts in the dtype of each side") {
 
 TEST_CASE("an observer sees each op and each gradient by name") {
   std::vector<std::string> seen;
-  set_op_observer([&](const char* op, const Tensor& y) { seen.push_back(op + describe(y)); });
+  struct Witness final : OpObserver {
+    std::vector<std::string>* seen = nullptr;
+    std::vector<std::string> running;
+    void before(const OpRun& run) override { running.push_back(run.op); }
+    void after(const OpRun& run) override {
+      CHECK(running.back() == run.op);
+      running.pop_back();
+      for (const Tensor& y : run.outputs) {
+        if (y.defined())
+          seen->push_back(run.op + std::string(run.backward ? " backward" : "") + describe(y));
+      }
+    }
+  } witness;
+  witness.seen = &seen;
+  set_op_observer(&witness);
   const Tensor x = leaf({1, 2});
   backward(sum(exp(x)));
-  set_op_observer({});
+  set_op_observer(nullptr);
   exp(x);
   CHECK(seen == std::vector<std::string>{"expf32 (2,)", "sumf32 ()", "sum backwardf32 (2,)",
                                          "exp backwardf32 (2,)"});
