@@ -193,6 +193,10 @@ void PretrainFlags::add_run_flags() {
   add("threads", "N", "CPU threads, 0: what affinity, quota and cores allow",
       &MachineFlags::threads);
   add("workers", "N", "threads that read pictures ahead", &RunOptions::workers);
+  add("decoded-cache", "MIB",
+      "decoded pictures kept in memory for later epochs, 0: none\n"
+      "[default: a quarter of the memory that the training leaves free]",
+      &RunOptions::decoded_cache);
   add("log-json", "", "each record as a line of JSON on stdout instead of the bar",
       &RunOptions::log_json, Role::kStart);
   add("dry-run", "", "say what it would take, try ten steps, save nothing", &RunOptions::dry_run,

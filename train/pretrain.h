@@ -46,6 +46,7 @@ struct RunOptions {
   std::string out;
   bool resume = false;
   int workers = 2;
+  int64_t decoded_cache = -1;    // MiB of decoded pictures kept for later epochs; < 0: see the flag
   int64_t checkpoint_every = 0;  // steps; 0: every epoch; always at the end
   int64_t log_every = 1;         // steps between records
   int keep = 2;
