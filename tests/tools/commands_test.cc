@@ -292,7 +292,7 @@ TEST_CASE("bench data: rates of files and of the cache, on one thread and on all
   }
   for (const Words& wrong : {Words{"--workers", "-1"}, Words{"--images", "0"},
                              Words{"--augment", "fog"}, Words{"--decoded-cache", "-3"}}) {
-    const Outcome refused = run(command + wrong);
+    const Outcome refused = run(Words{"bench", "data"} + wrong);
     INFO(refused.err);
     CHECK(refused.status == 2);
     CHECK(refused.error_lines() == 1);
