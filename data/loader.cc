@@ -5,6 +5,7 @@
 #include "data/loader.h"
 
 #include <algorithm>
+#include <cmath>
 #include <exception>
 #include <numeric>
 #include <utility>
@@ -295,9 +296,17 @@ void Loader::account(const Slot& slot) {
     mark_tried(attempts.used);
     ++decoded;
   }
-  const int64_t broken = static_cast<int64_t>(broken_.size());
-  const bool too_many = tried_count_ >= kEnoughTried && broken * 100 > tried_count_;
-  if (decoded < slot.size() || too_many) throw Error(broken_summary());
+  if (decoded < slot.size() || too_many_broken()) throw Error(broken_summary());
+}
+
+// More than 1 % of the set are known to be broken, or more of those tried than chance would give if
+// 1 % were (three deviations): a sound set must not be stopped by two early finds.
+bool Loader::too_many_broken() const {
+  if (tried_count_ < kEnoughTried) return false;
+  const auto broken = static_cast<double>(broken_.size());
+  const double expected = 0.01 * static_cast<double>(tried_count_);
+  return broken > 0.01 * static_cast<double>(dataset_->size()) ||
+         broken > expected + 3 * std::sqrt(expected);
 }
 
 // One line: how many, what is wrong with the first, and the names of two more.

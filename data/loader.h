@@ -85,9 +85,9 @@ class Loader {
   // The next batch is batch k of this epoch; 0 <= k < batches_per_epoch(). Reading starts at (0,
   // 0).
   void seek(int64_t epoch, int64_t k);
-  // Batch after batch, on into the next epoch without end. Error when more than 1 % of the files
-  // tried are broken (from 100 tried on) or when none of a batch can be decoded: one line that
-  // names three. From one thread at a time.
+  // Batch after batch, on into the next epoch without end. Error when more than 1 % of the set are
+  // broken, which is said as soon as it is certain or beyond chance (from 100 tried on), or when a
+  // place of a batch cannot be filled: one line that names three. From one thread at a time.
   Batch next();
 
   // All that were found broken in the batches handed out so far, sorted by name. From the thread
@@ -108,6 +108,7 @@ class Loader {
   void augment(const Image& picture, PhiloxStream& random, float* out) const;
   void account(const Slot& slot);
   void mark_tried(int64_t index);
+  bool too_many_broken() const;
   std::string broken_summary() const;
 
   std::shared_ptr<const Dataset> dataset_;
