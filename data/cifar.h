@@ -19,6 +19,7 @@ class CifarDataset : public Dataset {
   static std::vector<std::string> test_files(const std::string& folder);
 
   int64_t size() const override;
+  bool in_memory() const override { return true; }
   const std::vector<std::string>& class_names() const override;
   int64_t label(int64_t i) const override;
   std::string name(int64_t i) const override;  // "data_batch_1.bin#17"

@@ -21,6 +21,8 @@ class Dataset {
   virtual int64_t size() const = 0;
   // True: every index from 0 on is a picture of its own and an epoch takes the next size() of them.
   virtual bool endless() const { return false; }
+  // True: picture() costs no more than a copy.
+  virtual bool in_memory() const { return false; }
   // In label order; empty where there are no classes.
   virtual const std::vector<std::string>& class_names() const = 0;
   virtual int64_t label(int64_t i) const = 0;  // 0 where there are no classes
@@ -37,6 +39,7 @@ class SubsetDataset : public Dataset {
       : base_(std::move(base)), indices_(std::move(indices)) {}
 
   int64_t size() const override { return static_cast<int64_t>(indices_.size()); }
+  bool in_memory() const override { return base_->in_memory(); }
   const std::vector<std::string>& class_names() const override { return base_->class_names(); }
   int64_t label(int64_t i) const override { return base_->label(indices_[i]); }
   std::string name(int64_t i) const override { return base_->name(indices_[i]); }

@@ -2,15 +2,25 @@
 // Rule: no draws, no normalisation.
 #include "data/evaluation.h"
 
+#include <algorithm>
 #include <utility>
+#include <vector>
 
-#include "data/transforms.h"
 #include "engine/error.h"
 
 namespace tessera {
+namespace {
 
-Image fit_picture(Image image, int height, int width, int channels) {
-  if (image.channels != channels) image = grayscale(image, channels);
+std::vector<float> repeated(float value, int count) {
+  return std::vector<float>(static_cast<size_t>(std::max(count, 0)), value);
+}
+
+}  // namespace
+
+Image fit_picture(const Image& image, int height, int width, int channels) {
+  if (image.channels != channels) {
+    return fit_picture(grayscale(image, channels), height, width, channels);
+  }
   if (image.height == height && image.width == width) return image;
   // The scale at which the target just fits in: for a square one, its side as the shorter side.
   const bool by_height =
@@ -23,7 +33,11 @@ Image fit_picture(Image image, int height, int width, int channels) {
 
 EvaluationReader::EvaluationReader(std::shared_ptr<const Dataset> dataset, int height, int width,
                                    int channels)
-    : dataset_(std::move(dataset)), height_(height), width_(width), channels_(channels) {
+    : dataset_(std::move(dataset)),
+      height_(height),
+      width_(width),
+      channels_(channels),
+      to_unit_(repeated(0, channels), repeated(1, channels)) {
   TESSERA_CHECK_USAGE(height > 0 && width > 0 && (channels == 1 || channels == 3),
                       "[data] pictures of {} x {} with {} channels; wanted 1 or 3 channels", width,
                       height, channels);
@@ -32,10 +46,7 @@ EvaluationReader::EvaluationReader(std::shared_ptr<const Dataset> dataset, int h
 void EvaluationReader::read(int64_t i, float* out) const {
   TESSERA_CHECK(i >= 0 && (i < size() || dataset_->endless()),
                 "[data] there is no picture {} of {}", i, size());
-  constexpr float kZero[3] = {0, 0, 0}, kOne[3] = {1, 1, 1};
-  const size_t channels = static_cast<size_t>(channels_);
-  to_tensor_normalize(fit_picture(dataset_->picture(i), height_, width_, channels_),
-                      {kZero, channels}, {kOne, channels}, out);
+  to_unit_(fit_picture(dataset_->picture(i), height_, width_, channels_), out);
 }
 
 Tensor EvaluationReader::picture(int64_t i) const {

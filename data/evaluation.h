@@ -8,12 +8,13 @@
 #include <string>
 
 #include "data/dataset.h"
+#include "data/transforms.h"
 #include "engine/tensor.h"
 
 namespace tessera {
 
 // Grey for channels = 1 (from 3), the shorter side resized, the middle cut out: (height, width).
-Image fit_picture(Image image, int height, int width, int channels);
+Image fit_picture(const Image& image, int height, int width, int channels);
 
 class EvaluationReader {
  public:
@@ -32,6 +33,7 @@ class EvaluationReader {
 
   std::shared_ptr<const Dataset> dataset_;
   int height_, width_, channels_;
+  Normalizer to_unit_;  // [0, 1]
 };
 
 }  // namespace tessera

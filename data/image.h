@@ -1,6 +1,6 @@
 // Image: a picture in memory, 8 bits a channel.
 // Rule: pixels are interleaved rows, (height, width, channels), without padding; a decoded picture
-// has 3 channels (R, G, B), a grey one 1. Floats begin only at to_tensor_normalize (transforms.h).
+// has 3 channels (R, G, B), a grey one 1. Floats begin only at Normalizer (transforms.h).
 #pragma once
 
 #include <cstddef>

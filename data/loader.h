@@ -1,7 +1,7 @@
 // Batches for training: shuffled, augmented, normalised, prepared ahead by worker threads.
 // Rule: the bytes of batch k of an epoch are a function of (seed, epoch, k) alone, for any number
-// of workers and wherever reading started. A broken file is replaced by a picture that depends on
-// (seed, epoch, position) alone.
+// of workers, any size of the cache and wherever reading started. A broken file is replaced by a
+// picture that depends on (seed, epoch, position) alone.
 #pragma once
 
 #include <array>
@@ -17,6 +17,9 @@
 #include <vector>
 
 #include "data/dataset.h"
+#include "data/decoded_cache.h"
+#include "data/transforms.h"
+#include "engine/philox.h"
 #include "engine/tensor.h"
 
 namespace tessera {
@@ -48,7 +51,8 @@ struct DataOptions {
   uint64_t seed = 0;
   int64_t batch_size = 64;
   bool drop_last = true;
-  int workers = 2;  // threads beside the caller; 0: everything in the caller's thread
+  int workers = 2;          // threads beside the caller; 0: everything in the caller's thread
+  int64_t cache_bytes = 0;  // of decoded pictures kept for later epochs (decoded_cache.h)
 };
 
 struct Batch {
@@ -75,14 +79,15 @@ class Loader {
 
   const Dataset& dataset() const { return *dataset_; }
   const DataOptions& options() const { return options_; }
+  const DecodedCache& cache() const { return cache_; }
   int64_t batches_per_epoch() const { return batches_per_epoch_; }
 
   // The next batch is batch k of this epoch; 0 <= k < batches_per_epoch(). Reading starts at (0,
   // 0).
   void seek(int64_t epoch, int64_t k);
-  // Batch after batch, on into the next epoch without end. Error when more than 1 % of the files
-  // tried are broken (from 100 tried on) or when none of a batch can be decoded: one line that
-  // names three. From one thread at a time.
+  // Batch after batch, on into the next epoch without end. Error when more than 1 % of the set are
+  // broken, which is said as soon as it is certain or beyond chance (from 100 tried on), or when a
+  // place of a batch cannot be filled: one line that names three. From one thread at a time.
   Batch next();
 
   // All that were found broken in the batches handed out so far, sorted by name. From the thread
@@ -100,12 +105,16 @@ class Loader {
   bool work_on(std::unique_lock<std::mutex>& lock, bool front_only);
   void run_worker();
   void fill(Slot& slot, int64_t position) const;
+  void augment(const Image& picture, PhiloxStream& random, float* out) const;
   void account(const Slot& slot);
   void mark_tried(int64_t index);
+  bool too_many_broken() const;
   std::string broken_summary() const;
 
   std::shared_ptr<const Dataset> dataset_;
   DataOptions options_;
+  Normalizer normalize_;
+  DecodedCache cache_;
   int64_t batches_per_epoch_ = 0;
 
   // Used by the thread that calls next() and seek().

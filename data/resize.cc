@@ -1,7 +1,9 @@
-// Kernel weights per output position, then a horizontal and a vertical pass.
-// Rule: integer arithmetic in the passes, so the loops may be vectorised in any order without
-// changing a bit; doubles only while the weights are computed, in Pillow's order of operations.
+// Kernel weights per output position, then a horizontal and a vertical pass, eight sums at a time.
+// Rule: integer arithmetic in the passes, exact in any order; doubles only while the weights are
+// computed, in Pillow's order of operations.
 #include "data/resize.h"
+
+#include <immintrin.h>
 
 #include <algorithm>
 #include <cmath>
@@ -15,7 +17,6 @@ namespace {
 
 // 32 bits less the 8 of a pixel and 2 of headroom (bicubic and Lanczos weights leave [0, 1]).
 constexpr int kPrecisionBits = 32 - 8 - 2;
-constexpr int32_t kHalf = 1 << (kPrecisionBits - 1);
 
 struct Kernel {
   double (*weight)(double);
@@ -58,28 +59,36 @@ Kernel kernel_of(Interpolation interpolation) {
   }
 }
 
-// For each output position: the first input position, how many, and their weights.
+// Two taps at a time: _mm256_madd_epi16 multiplies 16-bit numbers and adds neighbours. A weight has
+// 24 bits, so it is cut in two: high * 2^kLowBits + low. Both halves fit (low is below 2^11, high
+// within 2^12 of 0), and their sums put together are the sum of the whole weights, modulo 2^32.
+constexpr int kLowBits = 11;
+
+// For each output position: the first input position, and the weights from there on.
 struct Weights {
-  int taps = 0;  // room per output position
-  std::vector<int> first, count;
-  std::vector<int32_t> values;  // (output, taps), kPrecisionBits fractional bits
+  int pairs = 0;                   // of taps, per output position; taps that are not used weigh 0
+  std::vector<int> first;          // (outputs)
+  std::vector<int32_t> high, low;  // (outputs, pairs): an even tap's half below an odd tap's
 };
+
+// Outputs come in groups of this many in the horizontal pass; weights are there for whole groups.
+constexpr int kGroup = 4;
 
 Weights weights_of(int in_size, int out_size, const Kernel& kernel) {
   const double scale = static_cast<double>(in_size) / out_size;
   const double widening = std::max(scale, 1.0);
   const double support = kernel.support * widening;
+  const double inverse = 1.0 / widening;
+  const int room = static_cast<int>(std::ceil(support)) * 2 + 2;  // taps, one more than needed
+  std::vector<double> exact(room);
+  std::vector<int32_t> values(static_cast<size_t>(out_size) * room);  // (outputs, room)
   Weights w;
-  w.taps = static_cast<int>(std::ceil(support)) * 2 + 1;
-  w.first.resize(out_size);
-  w.count.resize(out_size);
-  w.values.resize(static_cast<size_t>(out_size) * w.taps);
-  std::vector<double> exact(w.taps);
+  w.first.resize((out_size + kGroup - 1) / kGroup * kGroup);
+  int most = 0;
   for (int i = 0; i < out_size; ++i) {
     const double center = (i + 0.5) * scale;
     const int first = std::max(static_cast<int>(center - support + 0.5), 0);
     const int count = std::min(static_cast<int>(center + support + 0.5), in_size) - first;
-    const double inverse = 1.0 / widening;
     double sum = 0.0;
     for (int t = 0; t < count; ++t) {
       exact[t] = kernel.weight((t + first - center + 0.5) * inverse);
@@ -87,73 +96,167 @@ Weights weights_of(int in_size, int out_size, const Kernel& kernel) {
     }
     for (int t = 0; t < count; ++t) {
       const double v = (sum != 0.0 ? exact[t] / sum : exact[t]) * (1 << kPrecisionBits);
-      w.values[static_cast<size_t>(i) * w.taps + t] =
-          static_cast<int32_t>(v < 0 ? v - 0.5 : v + 0.5);
+      values[static_cast<size_t>(i) * room + t] = static_cast<int32_t>(v < 0 ? v - 0.5 : v + 0.5);
     }
     w.first[i] = first;
-    w.count[i] = count;
+    most = std::max(most, count);
+  }
+  w.pairs = (most + 1) / 2;
+  w.high.resize(w.first.size() * w.pairs);
+  w.low.resize(w.high.size());
+  for (int i = 0; i < out_size; ++i) {
+    for (int p = 0; p < w.pairs; ++p) {
+      const int32_t* tap = &values[static_cast<size_t>(i) * room + 2 * p];
+      const size_t at = static_cast<size_t>(i) * w.pairs + p;
+      constexpr int32_t kLow = (1 << kLowBits) - 1;
+      w.high[at] = (tap[0] >> kLowBits & 0xffff) | tap[1] >> kLowBits << 16;
+      w.low[at] = (tap[0] & kLow) | (tap[1] & kLow) << 16;
+    }
   }
   return w;
 }
 
-uint8_t to_pixel(int32_t sum) {
-  return static_cast<uint8_t>(std::clamp(sum >> kPrecisionBits, 0, 255));
+// Eight sums over taps; every pixel of a pair is a 16-bit number beside its partner.
+struct Sums {
+  __m256i high = _mm256_setzero_si256();
+  __m256i low = _mm256_set1_epi32(1 << (kPrecisionBits - 1));  // rounds to the nearest
+
+  void add(__m256i pairs, int32_t high_weights, int32_t low_weights) {
+    high = _mm256_add_epi32(high, _mm256_madd_epi16(pairs, _mm256_set1_epi32(high_weights)));
+    low = _mm256_add_epi32(low, _mm256_madd_epi16(pairs, _mm256_set1_epi32(low_weights)));
+  }
+  __m256i levels() const {  // not clipped yet
+    return _mm256_srai_epi32(_mm256_add_epi32(_mm256_slli_epi32(high, kLowBits), low),
+                             kPrecisionBits);
+  }
+};
+
+// Clips four vectors of 32-bit numbers to 0..255. Within each half of the register: a, b, c, d.
+__m256i to_bytes(__m256i a, __m256i b, __m256i c, __m256i d) {
+  return _mm256_packus_epi16(_mm256_packs_epi32(a, b), _mm256_packs_epi32(c, d));
 }
 
-// A pixel as four 32-bit lanes, three of them used: one multiply-add serves all channels.
-typedef int32_t Lanes __attribute__((vector_size(16)));
+// Rows with room behind each, so that the passes can read and write whole registers.
+struct Rows {
+  static constexpr size_t kRegister = 32;
 
-// (rows, in width) -> (rows, out width), from rows `region.top` on.
-Image horizontal_pass(const Image& image, const Region& region, int out_width,
-                      const Kernel& kernel) {
+  int height;
+  size_t row_bytes, stride;
+  std::vector<uint8_t> bytes;  // (height, stride)
+
+  Rows(int height, size_t row_bytes)
+      : height(height),
+        row_bytes(row_bytes),
+        stride((row_bytes / kRegister + 2) * kRegister),
+        bytes(stride * height) {}
+
+  uint8_t* row(int y) { return bytes.data() + stride * y; }
+  const uint8_t* row(int y) const { return bytes.data() + stride * y; }
+};
+
+const uint8_t* row_of(const Image& image, const Region& region, int y) {
+  return image.row(region.top + y) + static_cast<size_t>(region.left) * image.channels;
+}
+
+Rows copy_region(const Image& image, const Region& region) {
+  Rows out(region.height, static_cast<size_t>(region.width) * image.channels);
+  for (int y = 0; y < region.height; ++y) {
+    std::memcpy(out.row(y), row_of(image, region, y), out.row_bytes);
+  }
+  return out;
+}
+
+Image to_image(const Rows& rows, int channels) {
+  Image out(static_cast<int>(rows.row_bytes / channels), rows.height, channels);
+  for (int y = 0; y < rows.height; ++y) std::memcpy(out.row(y), rows.row(y), rows.row_bytes);
+  return out;
+}
+
+// Byte shuffles of the horizontal pass, the same in both halves of the register.
+struct Shuffles {
+  __m256i pair;   // two pixels to 16-bit pairs: r r g g b b - -, or v v - - - - - -
+  __m256i close;  // four pixels of 4 bytes each: the unused bytes go to the end
+};
+
+Shuffles shuffles_for(int channels) {
+  auto both = [](__m128i half) { return _mm256_broadcastsi128_si256(half); };
+  if (channels == 1) {
+    return {both(_mm_setr_epi8(0, -1, 1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1)),
+            both(_mm_setr_epi8(0, 4, 8, 12, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1))};
+  }
+  return {both(_mm_setr_epi8(0, -1, 3, -1, 1, -1, 4, -1, 2, -1, 5, -1, -1, -1, -1, -1)),
+          both(_mm_setr_epi8(0, 1, 2, 4, 5, 6, 8, 9, 10, 12, 13, 14, -1, -1, -1, -1))};
+}
+
+// (region height, region width) -> (region height, out width): two rows at a time, one in each half
+// of the register.
+Rows horizontal_pass(const Image& image, const Region& region, int out_width,
+                     const Kernel& kernel) {
   const Weights w = weights_of(region.width, out_width, kernel);
-  const int channels = image.channels;
-  Image out(out_width, region.height, channels);
-  std::vector<Lanes> wide(region.width);
-  for (int y = 0; y < region.height; ++y) {
-    const uint8_t* in = image.row(region.top + y) + static_cast<size_t>(region.left) * channels;
-    if (channels == 3) {
-      for (int x = 0; x < region.width; ++x)
-        wide[x] = Lanes{in[3 * x], in[3 * x + 1], in[3 * x + 2]};
-    } else {
-      for (int x = 0; x < region.width; ++x) wide[x] = Lanes{in[x]};
-    }
-    uint8_t* to = out.row(y);
-    for (int x = 0; x < out_width; ++x) {
-      const int32_t* weight = &w.values[static_cast<size_t>(x) * w.taps];
-      const Lanes* from = &wide[w.first[x]];
-      Lanes sum = {kHalf, kHalf, kHalf, kHalf};
-      for (int t = 0; t < w.count[x]; ++t) sum += from[t] * weight[t];
-      for (int c = 0; c < channels; ++c) *to++ = to_pixel(sum[c]);
+  const size_t channels = image.channels;
+  const size_t in_bytes = channels * region.width;
+  const Shuffles shuffles = shuffles_for(image.channels);
+  Rows in(2, in_bytes + channels * 2 * w.pairs);  // taps of weight 0 may lie beyond the region
+  Rows out(region.height, channels * out_width);
+  for (int y = 0; y < region.height; y += 2) {
+    const int rows[2] = {y, std::min(y + 1, region.height - 1)};  // the last one twice, if odd
+    for (int k = 0; k < 2; ++k) std::memcpy(in.row(k), row_of(image, region, rows[k]), in_bytes);
+    for (int x = 0; x < out_width; x += kGroup) {
+      __m256i group[kGroup];
+      for (int i = 0; i < kGroup; ++i) {
+        const size_t from = channels * w.first[x + i], weight = size_t(x + i) * w.pairs;
+        Sums sums;
+        for (int p = 0; p < w.pairs; ++p) {
+          const size_t at = from + channels * 2 * p;
+          const __m256i pixels =
+              _mm256_loadu2_m128i(reinterpret_cast<const __m128i*>(in.row(1) + at),
+                                  reinterpret_cast<const __m128i*>(in.row(0) + at));
+          sums.add(_mm256_shuffle_epi8(pixels, shuffles.pair), w.high[weight + p],
+                   w.low[weight + p]);
+        }
+        group[i] = sums.levels();
+      }
+      const __m256i bytes =
+          _mm256_shuffle_epi8(to_bytes(group[0], group[1], group[2], group[3]), shuffles.close);
+      // 16 bytes each, 4 or 12 of them meant: the next group overwrites the rest.
+      _mm256_storeu2_m128i(reinterpret_cast<__m128i*>(out.row(rows[1]) + channels * x),
+                           reinterpret_cast<__m128i*>(out.row(rows[0]) + channels * x), bytes);
     }
   }
   return out;
 }
 
-// (in height, width) -> (out height, width): whole rows at a time.
-Image vertical_pass(const Image& image, int out_height, const Kernel& kernel) {
-  const Weights w = weights_of(image.height, out_height, kernel);
-  const size_t n = image.row_bytes();
-  Image out(image.width, out_height, image.channels);
-  std::vector<int32_t> sum(n);
+// (in height, width) -> (out height, width): a register of columns at a time.
+Image vertical_pass(const Rows& in, int channels, int out_height, const Kernel& kernel) {
+  const Weights w = weights_of(in.height, out_height, kernel);
+  const size_t n = in.row_bytes;
+  Image out(static_cast<int>(n / channels), out_height, channels);
+  const __m256i zero = _mm256_setzero_si256();
+  std::vector<const uint8_t*> taps(2 * w.pairs);
   for (int y = 0; y < out_height; ++y) {
-    std::fill(sum.begin(), sum.end(), kHalf);
-    for (int t = 0; t < w.count[y]; ++t) {
-      const int32_t weight = w.values[static_cast<size_t>(y) * w.taps + t];
-      const uint8_t* in = image.row(w.first[y] + t);
-      for (size_t i = 0; i < n; ++i) sum[i] += in[i] * weight;
+    for (int t = 0; t < 2 * w.pairs; ++t) taps[t] = in.row(std::min(w.first[y] + t, in.height - 1));
+    const int32_t* high = &w.high[static_cast<size_t>(y) * w.pairs];
+    const int32_t* low = &w.low[static_cast<size_t>(y) * w.pairs];
+    for (size_t i = 0; i < n; i += Rows::kRegister) {
+      Sums sums[4];
+      for (int p = 0; p < w.pairs; ++p) {
+        const __m256i a = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(taps[2 * p] + i));
+        const __m256i b = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(taps[2 * p + 1] + i));
+        // Unpacking works within halves, and so does to_bytes: what goes apart comes together.
+        const __m256i even = _mm256_unpacklo_epi8(a, b), odd = _mm256_unpackhi_epi8(a, b);
+        sums[0].add(_mm256_unpacklo_epi8(even, zero), high[p], low[p]);
+        sums[1].add(_mm256_unpackhi_epi8(even, zero), high[p], low[p]);
+        sums[2].add(_mm256_unpacklo_epi8(odd, zero), high[p], low[p]);
+        sums[3].add(_mm256_unpackhi_epi8(odd, zero), high[p], low[p]);
+      }
+      const __m256i bytes =
+          to_bytes(sums[0].levels(), sums[1].levels(), sums[2].levels(), sums[3].levels());
+      if (n - i >= Rows::kRegister) {
+        _mm256_storeu_si256(reinterpret_cast<__m256i*>(out.row(y) + i), bytes);
+      } else {
+        std::memcpy(out.row(y) + i, &bytes, n - i);
+      }
     }
-    uint8_t* to = out.row(y);
-    for (size_t i = 0; i < n; ++i) to[i] = to_pixel(sum[i]);
-  }
-  return out;
-}
-
-Image copy_region(const Image& image, const Region& region) {
-  Image out(region.width, region.height, image.channels);
-  const size_t skip = static_cast<size_t>(region.left) * image.channels;
-  for (int y = 0; y < region.height; ++y) {
-    std::memcpy(out.row(y), image.row(region.top + y) + skip, out.row_bytes());
   }
   return out;
 }
@@ -203,12 +306,17 @@ Image resize_region(const Image& image, const Region& region, int height, int wi
                 "[resize] region top {}, left {}, {} x {} is not inside a picture of {} x {}",
                 region.top, region.left, region.width, region.height, image.width, image.height);
   TESSERA_CHECK(height > 0 && width > 0, "[resize] target {} x {} has no pixels", width, height);
-  if (region.height == height && region.width == width) return copy_region(image, region);
-  if (interpolation == Interpolation::kNearest) return nearest(image, region, height, width);
+  TESSERA_CHECK(image.channels == 1 || image.channels == 3, "[resize] {} channels, wanted 1 or 3",
+                image.channels);
+  const bool same_height = region.height == height, same_width = region.width == width;
+  if (interpolation == Interpolation::kNearest && !(same_height && same_width)) {
+    return nearest(image, region, height, width);
+  }
   const Kernel kernel = kernel_of(interpolation);
-  if (region.width == width) return vertical_pass(copy_region(image, region), height, kernel);
-  Image rows = horizontal_pass(image, region, width, kernel);
-  return region.height == height ? rows : vertical_pass(rows, height, kernel);
+  const Rows rows =
+      same_width ? copy_region(image, region) : horizontal_pass(image, region, width, kernel);
+  return same_height ? to_image(rows, image.channels)
+                     : vertical_pass(rows, image.channels, height, kernel);
 }
 
 }  // namespace tessera

@@ -139,27 +139,46 @@ Image rotate(const Image& image, double angle, Interpolation interpolation, uint
                                                   : affine_bilinear(image, m, fill);
 }
 
-void to_tensor_normalize(const Image& image, std::span<const float> mean,
-                         std::span<const float> std, float* out) {
-  const size_t channels = static_cast<size_t>(image.channels);
-  TESSERA_CHECK(mean.size() == channels && std.size() == channels,
-                "[to_tensor_normalize] {} means and {} deviations for {} channels", mean.size(),
-                std.size(), channels);
-  const size_t pixels = static_cast<size_t>(image.width) * image.height;
-  for (size_t c = 0; c < channels; ++c) {
-    std::array<float, 256> value;  // every level once: two divisions a pixel become a look-up
+Normalizer::Normalizer(std::span<const float> mean, std::span<const float> std)
+    : levels_(mean.size()) {
+  TESSERA_CHECK_USAGE(mean.size() == std.size(), "[normalize] {} means and {} deviations",
+                      mean.size(), std.size());
+  for (size_t c = 0; c < levels_.size(); ++c) {
     for (int level = 0; level < 256; ++level) {
-      value[level] = (static_cast<float>(level) / 255.0f - mean[c]) / std[c];
+      levels_[c][level] = (static_cast<float>(level) / 255.0f - mean[c]) / std[c];
     }
-    const uint8_t* in = image.pixels.data() + c;
-    for (size_t i = 0; i < pixels; ++i) *out++ = value[in[i * channels]];
+  }
+}
+
+void Normalizer::operator()(const Image& image, float* out, const Placement& placement) const {
+  const int height = image.height, width = image.width, channels = image.channels;
+  TESSERA_CHECK(levels_.size() == static_cast<size_t>(channels),
+                "[normalize] means and deviations of {} channels for a picture of {}",
+                levels_.size(), channels);
+  const auto [mirrored, dy, dx] = placement;
+  const int first = std::clamp(dx, 0, width), last = std::clamp(width + dx, 0, width);
+  const int start = channels * (mirrored ? width - 1 - (first - dx) : first - dx);
+  const int step = mirrored ? -channels : channels;
+  for (int y = 0; y < height; ++y) {
+    for (int c = 0; c < channels; ++c) {
+      float* to = out + (static_cast<int64_t>(c) * height + y) * width;
+      if (y - dy < 0 || y - dy >= height) {
+        std::fill(to, to + width, 0.0f);
+        continue;
+      }
+      const std::array<float, 256>& level = levels_[c];
+      const uint8_t* from = image.row(y - dy) + c;
+      std::fill(to, to + first, 0.0f);
+      for (int x = first, at = start; x < last; ++x, at += step) to[x] = level[from[at]];
+      std::fill(to + last, to + width, 0.0f);
+    }
   }
 }
 
 std::vector<float> to_tensor_normalize(const Image& image, std::span<const float> mean,
                                        std::span<const float> std) {
   std::vector<float> out(image.pixels.size());  // (C, H, W)
-  to_tensor_normalize(image, mean, std, out.data());
+  Normalizer(mean, std)(image, out.data());
   return out;
 }
 

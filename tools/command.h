@@ -21,5 +21,6 @@ Command add_info(CLI::App& root);
 Command add_export(CLI::App& root);
 Command add_demo(CLI::App& root);
 Command add_bench_step(CLI::App& bench);
+Command add_bench_data(CLI::App& bench);
 
 }  // namespace tessera

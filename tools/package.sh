@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# Makes dist/tessera-VERSION-linux-x86_64.tar.gz: the program and every library it needs save glibc's
-# own, which every Debian 12 (or newer) has. `--check` also runs the archive in a bare Debian 12
-# (debootstrap's minbase, no network, no other package); that needs root and debootstrap.
+# Makes dist/tessera-VERSION-linux-x86_64.tar.gz: the program, its documentation and every library it
+# needs save glibc's own, which every Debian 12 (or newer) has. `--check` also runs the archive in a
+# bare Debian 12 (debootstrap's minbase, no network, no other package); that needs root and
+# debootstrap.
 # Rule: the program in the archive is the one that bazel-bin holds, stripped, not a special build.
 set -euo pipefail
 
@@ -22,7 +23,9 @@ name=tessera-${version##* }-linux-x86_64
 stage=$scratch/$name
 mkdir -p "$stage/bin" "$stage/lib" "$stage/licenses" "$root/dist"
 strip -o "$stage/bin/tessera" "$root/bazel-bin/tools/tessera"
-cp "$root/tessera" "$root/README.md" "$root/LICENSE" "$stage/"
+cp "$root/tessera" "$stage/"
+# The README links to pages, and the pages to one another: all of them come along.
+(cd "$root" && find README.md LICENSE docs -type f ! -name BUILD -exec cp --parents {} "$stage/" \;)
 
 # "libfmt.so.9 => /lib/x86_64-linux-gnu/libfmt.so.9 (0x...)" for each library, direct or not.
 ldd "$stage/bin/tessera" | awk '$2 == "=>" { print $1, $3 }' | while read -r library file; do

@@ -206,6 +206,10 @@ void PretrainFlags::add_run_flags() {
       "gradients: less memory, a third more work, the same result",
       &RunOptions::checkpoint_activations);
   add("workers", "N", "threads that read pictures ahead", &RunOptions::workers);
+  add("decoded-cache", "MIB",
+      "decoded pictures kept in memory for later epochs, 0: none\n"
+      "[default: a quarter of the memory that the training leaves free]",
+      &RunOptions::decoded_cache);
   add("log-json", "", "each record as a line of JSON on stdout instead of the bar",
       &RunOptions::log_json, Role::kStart);
   add("profile", "N", "where the time of N steps goes: OUT/profile.txt and OUT/profile.json",

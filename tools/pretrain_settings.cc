@@ -43,6 +43,10 @@ PretrainSettings PretrainFlags::settings() {
   constexpr int kMostWorkers = 256;
   TESSERA_CHECK_USAGE(options.workers >= 0 && options.workers <= kMostWorkers,
                       "--workers {} is not in 0..{}", options.workers, kMostWorkers);
+  constexpr int64_t kMostCache = int64_t{1} << 30;  // a PiB
+  TESSERA_CHECK_USAGE(!given("decoded-cache") ||
+                          (options.decoded_cache >= 0 && options.decoded_cache <= kMostCache),
+                      "--decoded-cache {} is not in 0..{}", options.decoded_cache, kMostCache);
   return settings;
 }
 

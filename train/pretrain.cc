@@ -53,6 +53,14 @@ std::string data_id_of(const Dataset& data) {
   return fmt::format("{} pictures, {:016x}", data.size(), sum);
 }
 
+// For decoded pictures: what the user allows, else a quarter of what the training leaves free.
+int64_t cache_bytes(const PretrainRecipe& recipe, const RunOptions& options) {
+  if (options.decoded_cache >= 0) return options.decoded_cache << 20;
+  const double left = static_cast<double>(available_memory_bytes()) -
+                      training_bytes(cost_of(recipe.model), recipe.batch_size);
+  return static_cast<int64_t>(std::max(left, 0.0) / 4);
+}
+
 DataOptions data_options(const PretrainRecipe& recipe, const RunOptions& options) {
   DataOptions d;
   d.spec = options.data;
@@ -67,6 +75,7 @@ DataOptions data_options(const PretrainRecipe& recipe, const RunOptions& options
   d.seed = recipe.seed;
   d.batch_size = recipe.batch_size;
   d.workers = options.workers;
+  d.cache_bytes = cache_bytes(recipe, options);
   return d;
 }
 
@@ -210,13 +219,17 @@ class Pretraining {
     fmt::print(stderr, "{} pictures, {} steps of {} pictures, {} steps an epoch{}\n",
                split_.train->size(), total_steps_, recipe_.batch_size * recipe_.accumulate,
                steps_per_epoch_, step > 0 ? fmt::format("; going on after step {}", step) : "");
+    const auto cache = static_cast<double>(loader_->cache().budget());
+    if (cache > 0) {
+      fmt::print(stderr, "decoded pictures are kept for later epochs, up to {:.0f} MB\n",
+                 cache * 1e-6);
+    }
     for (const std::string& note : options_.notes) fmt::print(stderr, "{}\n", note);
-    const int64_t available = available_memory_bytes();
-    if (available > 0 && memory > static_cast<double>(available)) {
-      fmt::print(stderr,
-                 "warning: only {:.1f} GB of memory are free; try a smaller --batch-size "
-                 "with --accumulate\n",
-                 static_cast<double>(available) * 1e-9);
+    const auto available = static_cast<double>(available_memory_bytes());
+    if (available > 0 && memory + cache > available) {
+      fmt::print(stderr, "warning: only {:.1f} GB of memory are free; try a smaller {}\n",
+                 available * 1e-9,
+                 memory > available ? "--batch-size with --accumulate" : "--decoded-cache");
     }
   }
 

@@ -49,6 +49,7 @@ struct RunOptions {
   bool resume = false;
   int workers = 2;
   bool checkpoint_activations = false;  // less memory for a third more work, the same bits
+  int64_t decoded_cache = -1;    // MiB of decoded pictures kept for later epochs; < 0: see the flag
   int64_t checkpoint_every = 0;  // steps; 0: every epoch; always at the end
   int64_t log_every = 1;         // steps between records
   int keep = 2;

@@ -11,29 +11,25 @@
 namespace tessera {
 namespace {
 
-MaeConfig config() {
-  MaeConfig c;
-  c.image_height = 32;
-  c.image_width = 48;
-  c.patch = 4;
-  c.dim = 96;
-  c.depth = 3;
-  c.heads = 3;
-  c.decoder_dim = 64;
-  c.decoder_depth = 2;
-  c.decoder_heads = 2;
-  c.norm_pix_loss = true;
-  return c;
-}
+const MaeConfig kConfig = {.image_height = 32,
+                           .image_width = 48,
+                           .patch = 4,
+                           .dim = 96,
+                           .depth = 3,
+                           .heads = 3,
+                           .decoder_dim = 64,
+                           .decoder_depth = 2,
+                           .decoder_heads = 2,
+                           .norm_pix_loss = true};
 
 struct Run {
-  Mae model{config(), 7};
+  Mae model{kConfig, 7};
   AdamW optimizer{model, {}};
   const Tensor imgs = raw::normal({12, 3, 32, 48}, RandomKey{1, 0, 1});
 
   float step(uint32_t iteration) {
     optimizer.zero_grad();
-    const MaeOutput out = model.forward(imgs, mask_noise(12, config().patches(), 3, iteration));
+    const MaeOutput out = model.forward(imgs, mask_noise(12, kConfig.patches(), 3, iteration));
     backward(out.loss);
     const double norm = optimizer.gradient_norm();
     optimizer.step(1e-3, std::min(1.0, 1.0 / norm));

@@ -2,16 +2,80 @@
 // level.
 #include "data/transforms.h"
 
+#include <algorithm>
 #include <catch2/catch.hpp>
+#include <cmath>
 #include <functional>
 
 #include "data/decode.h"
+#include "engine/philox.h"
 #include "tests/data/fixtures.h"
 
 namespace tessera {
 namespace {
 
 Image input() { return read_image(test_file("transform_input.png")); }  // 61 x 45
+
+Image noise(int height, int width, int channels, uint64_t seed) {
+  Image image(width, height, channels);
+  PhiloxStream random({seed, 0, 0});
+  for (uint8_t& v : image.pixels) v = static_cast<uint8_t>(random.below(256));
+  return image;
+}
+
+// One pass of Pillow's bicubic resampling, written out: the pictures' `at` of line i, for each
+// output line. Lines are columns or rows.
+struct Taps {
+  int first;
+  std::vector<int64_t> weights;
+};
+
+std::vector<Taps> bicubic_taps(int in_size, int out_size) {
+  auto keys = [](double x) {
+    x = std::abs(x);
+    if (x < 1.0) return (1.5 * x - 2.5) * x * x + 1;
+    return x < 2.0 ? (((x - 5) * x + 8) * x - 4) * -0.5 : 0.0;
+  };
+  const double scale = double(in_size) / out_size, wide = std::max(scale, 1.0);
+  std::vector<Taps> all(out_size);
+  for (int i = 0; i < out_size; ++i) {
+    const double center = (i + 0.5) * scale;
+    const int first = std::max(int(center - 2 * wide + 0.5), 0);
+    const int last = std::min(int(center + 2 * wide + 0.5), in_size);
+    double sum = 0;
+    for (int t = first; t < last; ++t) sum += keys((t - center + 0.5) * (1.0 / wide));
+    all[i].first = first;
+    for (int t = first; t < last; ++t) {
+      const double w = keys((t - center + 0.5) * (1.0 / wide)) / sum * (1 << 22);
+      all[i].weights.push_back(int64_t(w < 0 ? w - 0.5 : w + 0.5));
+    }
+  }
+  return all;
+}
+
+uint8_t weighted(const Taps& taps, const std::function<int(int)>& at) {
+  int64_t sum = 1 << 21;
+  for (size_t t = 0; t < taps.weights.size(); ++t) sum += taps.weights[t] * at(taps.first + int(t));
+  return uint8_t(std::clamp<int64_t>(sum >> 22, 0, 255));
+}
+
+Image plain_bicubic(const Image& image, const Region& box, int height, int width) {
+  Image rows(width, box.height, image.channels), out(width, height, image.channels);
+  const std::vector<Taps> across = bicubic_taps(box.width, width);
+  const std::vector<Taps> down = bicubic_taps(box.height, height);
+  for (int c = 0; c < image.channels; ++c) {
+    for (int x = 0; x < width; ++x) {
+      for (int y = 0; y < box.height; ++y) {
+        rows.at(y, x, c) =
+            weighted(across[x], [&](int t) { return image.at(box.top + y, box.left + t, c); });
+      }
+      for (int y = 0; y < height; ++y) {
+        out.at(y, x, c) = weighted(down[y], [&](int t) { return rows.at(t, x, c); });
+      }
+    }
+  }
+  return out;
+}
 
 }  // namespace
 
@@ -55,6 +119,27 @@ TEST_CASE("Every transform equals Pillow's", "[transforms]") {
     REQUIRE(got.height == want.height);
     CHECK(got.pixels == want.pixels);
   }
+}
+
+TEST_CASE("Resampling is the sum written out, at every width and reduction", "[transforms]") {
+  // Groups of 4 pixels, registers of 32 bytes, pairs of rows and of taps: all with a remainder of
+  // any kind. Noise reaches both ends of the range, where sums are clipped.
+  for (int channels : {1, 3}) {
+    const Image image = noise(67, 151, channels, 5);
+    for (const Region& box :
+         {Region{0, 0, 67, 151}, {3, 50, 64, 101}, {66, 7, 1, 2}, {5, 150, 8, 1}}) {
+      for (int width : {1, 2, 3, 4, 5, 7, 10, 11, 12, 31, 32, 33, 64, 86, 160}) {
+        const int height = 1 + width * 7 % 90;
+        INFO(channels << " channels, " << box.width << " x " << box.height << " to " << width
+                      << " x " << height);
+        CHECK(resize_region(image, box, height, width, Interpolation::kBicubic) ==
+              plain_bicubic(image, box, height, width));
+      }
+    }
+  }
+  const Image strip = noise(3, 9001, 3, 6);  // 9,001 taps: halves of sums leave 32 bits
+  CHECK(resize(strip, 2, 1, Interpolation::kBicubic) ==
+        plain_bicubic(strip, {0, 0, 3, 9001}, 2, 1));
 }
 
 TEST_CASE("What lies outside a region has no influence", "[transforms]") {
@@ -105,6 +190,24 @@ TEST_CASE("to_tensor_normalize: planes, scale, mean and deviation", "[transforms
       for (int x = 0; x < image.width; ++x) {
         const float want = (image.at(y, x, c) / 255.0f - mean[c]) / std[c];
         REQUIRE(got[(c * image.height + y) * image.width + x] == want);
+      }
+    }
+  }
+}
+
+TEST_CASE("A placement mirrors first, then moves; zeros move in from any side", "[transforms]") {
+  const Image image = noise(5, 7, 3, 8);
+  const std::vector<float> mean = {0.4f, 0.5f, 0.6f}, std = {0.2f, 0.3f, 0.4f};
+  const Normalizer normalize(mean, std);
+  for (bool mirrored : {false, true}) {
+    const std::vector<float> base = to_tensor_normalize(mirrored ? hflip(image) : image, mean, std);
+    for (auto [dy, dx] : {std::pair{0, 0}, {1, -2}, {-4, 6}, {5, 0}, {0, 7}, {-9, -9}, {2, 30}}) {
+      std::vector<float> got(base.size(), -1.0f);
+      normalize(image, got.data(), {mirrored, dy, dx});
+      for (int i = 0; i < int(got.size()); ++i) {
+        const int x = i % 7 - dx, y = i / 7 % 5 - dy;
+        const bool inside = x >= 0 && x < 7 && y >= 0 && y < 5;
+        REQUIRE(got[i] == (inside ? base[(i / 35 * 5 + y) * 7 + x] : 0.0f));
       }
     }
   }

@@ -1,18 +1,14 @@
 // Single ops in f64: values, and every gradient the file holds, within 1e-9 of the largest.
-// Layout: <case>/in/<argument>, <case>/out0, <case>/dout0, <case>/grad/<argument>; the sidecar
-// lists
-// {"case", "op", "attrs"}.
+// Layout: <case>/in/<argument>, <case>/out0, <case>/dout0, <case>/grad/<argument>; listed
+// (cases.h).
 #include <algorithm>
 #include <cmath>
-#include <fstream>
 #include <functional>
-#include <nlohmann/json.hpp>
-#include <set>
 
 #include "autograd/functions.h"
 #include "autograd/tape.h"
 #include "nn/layers.h"
-#include "tests/golden/golden.h"
+#include "tests/golden/cases.h"
 
 namespace tessera::golden {
 namespace {
@@ -211,17 +207,16 @@ std::string fault_near(const Tensor& have, const Tensor& want) {
   return fault_within(have, want, kBound * std::max(1.0, largest(want)));
 }
 
-std::string run_case(const File& file, const std::string& name, const Function& function,
-                     const Json& attrs, Device device) {
-  Call call{file.under(name + "/in/", device), attrs};
-  const auto gradients = file.under(name + "/grad/", device);
+std::string run_case(const File& file, const Case& c, Device device) {
+  Call call{file.under(c.name + "/in/", device), c.attrs};
+  const auto gradients = file.under(c.name + "/grad/", device);
   for (const auto& [argument, gradient] : gradients) set_requires_grad(call[argument]);
-  TESSERA_CHECK(!file.has(name + "/out1"), "has a second result");
-  const Tensor y = function(call);
-  std::string fault = fault_near(y, file.tensor(name + "/out0", device));
+  TESSERA_CHECK(!file.has(c.name + "/out1"), "has a second result");
+  const Tensor y = functions().at(c.op)(call);
+  std::string fault = fault_near(y, file.tensor(c.name + "/out0", device));
   if (!fault.empty()) return "the result " + fault;
   if (gradients.empty()) return "";
-  backward(y, file.tensor(name + "/dout0", device));
+  backward(y, file.tensor(c.name + "/dout0", device));
   for (const auto& [argument, gradient] : gradients) {
     fault = fault_near(grad(call[argument]), gradient);
     if (!fault.empty()) return "the gradient of " + argument + " " + fault;
@@ -232,31 +227,9 @@ std::string run_case(const File& file, const std::string& name, const Function& 
 }  // namespace
 
 void run_ops(const File& file, Device device, Report& report) {
-  std::ifstream sidecar(file.sidecar());
-  TESSERA_CHECK(sidecar.good(), "its list of cases, {}, cannot be read", file.sidecar());
-  const Json cases = Json::parse(sidecar);
-  std::set<std::string> listed;
-  for (const Json& entry : cases) {
-    const std::string name = entry.at("case").get<std::string>();
-    const std::string op = entry.at("op").get<std::string>();
-    listed.insert(name);
-    const auto function = functions().find(op);
-    if (function == functions().end()) {
-      report.skip(file.name() + " " + name, "no function " + op);
-      continue;
-    }
-    std::string fault;
-    try {
-      fault = run_case(file, name, function->second, entry.at("attrs"), device);
-    } catch (const std::exception& e) {
-      fault = e.what();
-    }
-    report.count(file, name, fault);
-  }
-  for (const SafetensorsEntry& entry : file.reader().entries()) {
-    const std::string name = entry.name.substr(0, entry.name.find('/'));
-    if (listed.insert(name).second) report.fail(file.name() + " " + name, "is in no list of cases");
-  }
+  run_cases(
+      file, report, [](const std::string& op) { return functions().contains(op); },
+      [&](const Case& c) { return run_case(file, c, device); });
 }
 
 }  // namespace tessera::golden

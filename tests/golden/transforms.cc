@@ -1,23 +1,19 @@
 // Picture transforms against Pillow and torchvision: every value within 1 level of 255 and 99 % of
 // them equal; what comes out as f32 within rounding.
-// Layout: <case>/in (H, W, C) u8, <case>/out u8 or f32 (C, H, W); the sidecar lists
-// {"case", "op", "attrs"}.
+// Layout: <case>/in (H, W, C) u8, <case>/out u8 or f32 (C, H, W); listed (cases.h).
 #include "data/transforms.h"
 
 #include <cmath>
 #include <cstring>
-#include <fstream>
-#include <functional>
-#include <nlohmann/json.hpp>
-#include <set>
 
-#include "tests/golden/golden.h"
+#include "tests/golden/cases.h"
 
 namespace tessera::golden {
 namespace {
 
 using Json = nlohmann::json;
 
+constexpr char kToTensor[] = "to_tensor_normalize";  // the one whose result is no picture
 constexpr int kLevels = 1;
 constexpr double kEqual = 0.99;
 constexpr double kFloat = 1e-6;  // of the largest value
@@ -95,47 +91,26 @@ std::string fault_of_picture(const Image& have, const Image& want) {
   return fmt::format("off by up to {} levels, {:.2f} % equal", furthest, 100 * share);
 }
 
-std::string run_case(const File& file, const std::string& name, const std::string& op,
-                     const Json& attrs) {
-  const Image in = image_of(file.tensor(name + "/in", Device::kCpu));
-  const Tensor want = file.tensor(name + "/out", Device::kCpu);
-  if (op == "to_tensor_normalize") {
-    const auto mean = attrs.at("mean").get<std::vector<float>>();
-    const auto deviation = attrs.at("std").get<std::vector<float>>();
+std::string run_case(const File& file, const Case& c) {
+  const Image in = image_of(file.tensor(c.name + "/in", Device::kCpu));
+  const Tensor want = file.tensor(c.name + "/out", Device::kCpu);
+  if (c.op == kToTensor) {
+    const auto mean = c.attrs.at("mean").get<std::vector<float>>();
+    const auto deviation = c.attrs.at("std").get<std::vector<float>>();
     const Tensor have =
         Tensor::from(to_tensor_normalize(in, mean, deviation), {in.channels, in.height, in.width});
     return fault_within(have, want, kFloat * std::max(1.0, largest(want)));
   }
-  return fault_of_picture(kTransforms.at(op)(in, attrs), image_of(want));
+  return fault_of_picture(kTransforms.at(c.op)(in, c.attrs), image_of(want));
 }
 
 }  // namespace
 
 void run_transforms(const File& file, Report& report) {
-  std::ifstream sidecar(file.sidecar());
-  TESSERA_CHECK(sidecar.good(), "its list of cases, {}, cannot be read", file.sidecar());
-  const Json cases = Json::parse(sidecar);
-  std::set<std::string> listed;
-  for (const Json& entry : cases) {
-    const std::string name = entry.at("case").get<std::string>();
-    const std::string op = entry.at("op").get<std::string>();
-    listed.insert(name);
-    if (op != "to_tensor_normalize" && !kTransforms.contains(op)) {
-      report.skip(file.name() + " " + name, "no transform " + op);
-      continue;
-    }
-    std::string fault;
-    try {
-      fault = run_case(file, name, op, entry.at("attrs"));
-    } catch (const std::exception& e) {
-      fault = e.what();
-    }
-    report.count(file, name, fault);
-  }
-  for (const SafetensorsEntry& entry : file.reader().entries()) {
-    const std::string name = entry.name.substr(0, entry.name.find('/'));
-    if (listed.insert(name).second) report.fail(file.name() + " " + name, "is in no list of cases");
-  }
+  run_cases(
+      file, report,
+      [](const std::string& op) { return op == kToTensor || kTransforms.contains(op); },
+      [&](const Case& c) { return run_case(file, c); });
 }
 
 }  // namespace tessera::golden

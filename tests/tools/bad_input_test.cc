@@ -106,6 +106,8 @@ TEST_CASE("values that make no sense are named with their flag") {
   check({pretrain(to + Words{"--holdout", "1"}), "--holdout"});
   check({pretrain(to + Words{"--threads", "-2"}), "--threads"});
   check({pretrain(to + Words{"--workers", "-2"}), "--workers"});
+  check({pretrain(to + Words{"--decoded-cache", "-1"}), "--decoded-cache"});
+  check({pretrain(to + Words{"--decoded-cache", "9999999999999"}), "--decoded-cache"});
   check({pretrain(to + Words{"--keep", "0"}), "--keep"});
   check({pretrain(to + Words{"--checkpoint-every", "-5"}), "--checkpoint-every"});
   check({pretrain(to + Words{"--device", "tpu"}), "tpu"});

@@ -167,6 +167,30 @@ TEST_CASE("16-bit runs resume to the same bytes, with and without checkpointed a
   }
 }
 
+TEST_CASE("pictures kept in memory: the same bytes") {
+  const TempFolder folder;
+  const std::string plain = folder.file("plain"), kept = folder.file("kept");
+  const auto command = [](const std::string& out, const char* mebibytes) {
+    return tiny_pretrain(out, 12) +
+           Words{"--data", "builtin:20", "--augment", "crop-flip", "--decoded-cache", mebibytes};
+  };
+  const Outcome without = run(command(plain, "0")), with = run(command(kept, "1"));
+  INFO(with.err);
+  REQUIRE(without.status == 0);
+  REQUIRE(with.status == 0);
+  CHECK(without.err.find("decoded pictures are kept") == std::string::npos);
+  CHECK(with.err.find("decoded pictures are kept") != std::string::npos);
+  CHECK(slurp(plain + "/" + checkpoint_name(12)) == slurp(kept + "/" + checkpoint_name(12)));
+  // A resumed run keeps to its size, and may be given another.
+  fs::remove(kept + "/" + checkpoint_name(12));
+  const Words resume = {"pretrain", "mae", "--resume", "--out", kept};
+  CHECK(run(resume).err.find("up to 1 MB") != std::string::npos);
+  fs::remove(kept + "/" + checkpoint_name(12));
+  CHECK(run(resume + Words{"--decoded-cache", "0"}).err.find("decoded pictures are kept") ==
+        std::string::npos);
+  CHECK(slurp(plain + "/" + checkpoint_name(12)) == slurp(kept + "/" + checkpoint_name(12)));
+}
+
 TEST_CASE("a resume on another machine or by another version says that bits may differ") {
   const TempFolder folder;
   const std::string path = folder.file("run");
@@ -284,17 +308,10 @@ TEST_CASE("--resume refuses by name what would change the result, and nothing el
 
   // The run's own values may be repeated, in any spelling; the others are free.
   const std::vector<Words> harmless = {
-      tiny_pretrain(path, 2),
-      {"--image-size", "16x16"},
-      {"--mean", "imagenet"},
-      {"--betas", "0.90,.95"},
-      {"--threads", "1"},
-      {"--workers", "0"},
-      {"--keep", "7"},
-      {"--checkpoint-every", "3"},
-      {"--log-json"},
-      {"--device", "cpu"},
-      {"--config", path + "/config.toml"},
+      tiny_pretrain(path, 2),   {"--image-size", "16x16"}, {"--mean", "imagenet"},
+      {"--betas", "0.90,.95"},  {"--threads", "1"},        {"--workers", "0"},
+      {"--decoded-cache", "1"}, {"--keep", "7"},           {"--checkpoint-every", "3"},
+      {"--log-json"},           {"--device", "cpu"},       {"--config", path + "/config.toml"},
   };
   for (const Words& repeated : harmless) {
     const Words words =

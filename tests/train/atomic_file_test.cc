@@ -9,12 +9,12 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <cstdio>
 
+#include "tests/train/child.h"
 #include "tests/train/temp_folder.h"
 #include "train/file_io.h"
 #include "train/system.h"
@@ -135,17 +135,6 @@ TEST_CASE("a device that is always full") {
              Contains("cannot write the file: No space left on device (after 0 of 7 bytes)"));
 }
 
-// Runs `body` in a child process and returns its exit status.
-template <class Body>
-int in_child(Body&& body) {
-  std::fflush(nullptr);
-  const pid_t child = fork();
-  if (child == 0) _exit(body());
-  int status = 0;
-  waitpid(child, &status, 0);
-  return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
-}
-
 bool keeps_old_file(const std::string& path, const std::string& reason) {
   try {
     write_file_atomically(path, std::string(4 << 20, 'n'));
@@ -201,7 +190,7 @@ TEST_CASE("what a killed writer leaves is removed, all else stays") {
     write_file_atomically(folder.file("a"), std::string(2 << 20, 'n'));
     return 0;
   });
-  CHECK(status == 128 + SIGXFSZ);
+  CHECK(status == -SIGXFSZ);
   REQUIRE(folder.names().size() == 1);
   CHECK(folder.names()[0].starts_with(".a."));
   spill(folder.file(".hidden"), "mine");

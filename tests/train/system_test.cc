@@ -6,7 +6,6 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <catch2/catch.hpp>
@@ -14,20 +13,11 @@
 #include <string>
 #include <vector>
 
+#include "tests/train/child.h"
 #include "train/file_io.h"
 
 namespace tessera {
 namespace {
-
-template <class Body>
-int in_child(Body&& body) {
-  std::fflush(nullptr);
-  const pid_t child = fork();
-  if (child == 0) _exit(body());
-  int status = 0;
-  waitpid(child, &status, 0);
-  return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
-}
 
 TEST_CASE("the first signal asks, the second ends the process") {
   for (const int number : {SIGINT, SIGTERM, SIGHUP}) {

@@ -1,0 +1,153 @@
+// `tessera bench data`: how many pictures a second the loader hands out, from files and from the
+// decoded cache, on one thread and on all.
+// Rule: whatever is timed is timed three times and the median counts, so that the first reading of
+// the files from a disk and the first touch of the memory are not in it.
+#include <algorithm>
+#include <chrono>
+#include <nlohmann/json.hpp>
+#include <numeric>
+
+#include "data/loader.h"
+#include "data/open.h"
+#include "engine/backend.h"
+#include "engine/error.h"
+#include "tools/command.h"
+#include "tools/flag_values.h"
+#include "train/system.h"
+
+namespace tessera {
+namespace {
+
+constexpr int kRounds = 3;
+
+// Pictures a second.
+struct Rates {
+  double first_epoch = 0, later_epochs = 0;
+};
+
+// The median, over three times, of `count` pictures in the seconds that `work` takes.
+template <class Work>
+double rate_of(int64_t count, const Work& work) {
+  std::vector<double> rates;
+  for (int round = 0; round < kRounds; ++round) {
+    const auto start = std::chrono::steady_clock::now();
+    work();
+    const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
+    rates.push_back(static_cast<double>(count) / seconds.count());
+  }
+  std::nth_element(rates.begin(), rates.begin() + kRounds / 2, rates.end());
+  return rates[kRounds / 2];
+}
+
+void read_epoch(Loader& loader) {
+  for (int64_t k = 0; k < loader.batches_per_epoch(); ++k) loader.next();
+}
+
+struct DataBench {
+  std::string data = "builtin:", augment = "crop-flip";
+  int image_size = 224, workers = -1;
+  int64_t images = 500, batch = 64, decoded_cache = -1;
+  bool json = false;
+
+  int run() const {
+    TESSERA_CHECK_USAGE(image_size > 0 && images > 0 && batch > 0,
+                        "--image-size, --images and --batch-size must be positive");
+    const std::shared_ptr<const Dataset> set = pictures();
+    DataOptions options;
+    options.spec = data;
+    options.height = options.width = image_size;
+    options.augment = augment_from_name(augment);
+    options.batch_size = batch;
+    options.drop_last = false;
+    options.cache_bytes = decoded_cache < 0 ? available_memory_bytes() / 4 : decoded_cache << 20;
+
+    const int64_t n = set->size();
+    const double decode = rate_of(n, [&] {
+      for (int64_t i = 0; i < n; ++i) set->picture(i);
+    });
+    DecodedCache::Size kept;
+    options.workers = 0;
+    const Rates one = loader_rates(set, options, &kept);
+    options.workers = workers < 0 ? num_threads() - 1 : workers;
+    const Rates all = options.workers == 0 ? one : loader_rates(set, options, &kept);
+    report(n, options.workers + 1, decode, one, all, kept);
+    return 0;
+  }
+
+  // As many as asked for, spread over the set, which may be sorted by class.
+  std::shared_ptr<const Dataset> pictures() const {
+    const std::shared_ptr<const Dataset> all = open_data(data, 0, image_size, image_size).train;
+    std::vector<int64_t> chosen(std::min(images, all->size()));
+    for (size_t i = 0; i < chosen.size(); ++i) {
+      chosen[i] = static_cast<int64_t>(i) * all->size() / static_cast<int64_t>(chosen.size());
+    }
+    return std::make_shared<SubsetDataset>(all, chosen);
+  }
+
+  static Rates loader_rates(const std::shared_ptr<const Dataset>& set, const DataOptions& options,
+                            DecodedCache::Size* kept) {
+    Rates rates;
+    std::unique_ptr<Loader> loader;
+    rates.first_epoch = rate_of(set->size(), [&] {
+      loader = std::make_unique<Loader>(set, options);
+      read_epoch(*loader);
+    });
+    rates.later_epochs = rate_of(set->size(), [&] { read_epoch(*loader); });
+    *kept = loader->cache().size();
+    return rates;
+  }
+
+  void report(int64_t n, int threads, double decode, const Rates& one, const Rates& all,
+              const DecodedCache::Size& kept) const {
+    const double cache = static_cast<double>(kept.bytes) / (1 << 20);
+    if (json) {
+      const nlohmann::ordered_json line = {{"data", data},
+                                           {"images", n},
+                                           {"image_size", image_size},
+                                           {"augment", augment},
+                                           {"batch_size", batch},
+                                           {"threads", threads},
+                                           {"decode_images_per_s_core", decode},
+                                           {"first_epoch_images_per_s_core", one.first_epoch},
+                                           {"later_epochs_images_per_s_core", one.later_epochs},
+                                           {"first_epoch_images_per_s", all.first_epoch},
+                                           {"later_epochs_images_per_s", all.later_epochs},
+                                           {"cached_images", kept.pictures},
+                                           {"cached_mb", cache}};
+      fmt::print("{}\n", line.dump());
+      return;
+    }
+    fmt::print("{} pictures of {}, {}, to {} px, batch {}; pictures/s\n\n", n, data, augment,
+               image_size, batch);
+    fmt::print("                 one thread  {:3} threads\n", threads);
+    fmt::print("  decode alone   {:10.0f}\n", decode);
+    fmt::print("  first epoch    {:10.0f}  {:11.0f}\n", one.first_epoch, all.first_epoch);
+    fmt::print("  later epochs   {:10.0f}  {:11.0f}   ({} pictures kept, {:.0f} MiB)\n",
+               one.later_epochs, all.later_epochs, kept.pictures, cache);
+  }
+};
+
+}  // namespace
+
+Command add_bench_data(CLI::App& bench) {
+  CLI::App& app = *bench.add_subcommand("data", "time reading and augmenting pictures");
+  auto settings = std::make_shared<DataBench>();
+  app.add_option("--data", settings->data, "as in tessera pretrain mae")->capture_default_str();
+  app.add_option("--image-size", settings->image_size, "pixels a side")->capture_default_str();
+  app.add_option("--augment", settings->augment, "none, crop-flip or shift-flip")
+      ->capture_default_str();
+  app.add_option("--images", settings->images, "pictures an epoch, at most, spread over the set")
+      ->capture_default_str();
+  app.add_option("--batch-size", settings->batch, "pictures at a time")->capture_default_str();
+  app.add_option("--workers", settings->workers,
+                 "threads beside the first [default: one for each other core]")
+      ->check(not_negative());
+  app.add_option("--decoded-cache", settings->decoded_cache,
+                 "MiB of decoded pictures kept [default: a quarter of the free memory]")
+      ->check(CLI::Range(0, 1 << 30));
+  app.add_flag("--json", settings->json, "one line for machines");
+  app.footer("Example:\n  tessera bench data --data photos/ --images 1000 --workers 1");
+  return {&app, [settings] { return settings->run(); }};
+}
+
+}  // namespace tessera
