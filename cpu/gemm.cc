@@ -1,10 +1,6 @@
 // Products of any floating dtype, strides and batch: a grid of tiles, one `multiply` each.
 // Rule: the grid depends on the shape alone, a tile is computed by one thread from start to end,
 // and so no result depends on the number of threads.
-#include <dnnl.h>
-#include <omp.h>
-
-#include <Eigen/Core>
 #include <algorithm>
 #include <functional>
 
@@ -177,54 +173,6 @@ void compute_in_parts(const GemmArgs& args, const Grid& grid, int64_t batch,
   });
 }
 
-// One call of the library for each product of the batch: what the tile grid is measured against.
-void onednn_gemm(const GemmArgs& args) {
-  TESSERA_CHECK(args.c.dtype == DType::kF32 && args.bias.data == nullptr,
-                "[gemm] the plain oneDNN product is f32 without a bias");
-  omp_set_num_threads(num_threads());
-  const auto transposed = [](const View& v) { return v.stride[2] != 1; };
-  const auto leading = [&](const View& v) { return v.stride[transposed(v) ? 2 : 1]; };
-  for (int64_t b = 0; b < args.c.shape[0]; ++b) {
-    dnnl_sgemm(transposed(args.a) ? 'T' : 'N', transposed(args.b) ? 'T' : 'N', args.c.shape[1],
-               args.c.shape[2], args.a.shape[2], static_cast<float>(args.alpha),
-               static_cast<const float*>(at(args.a, b, 0, 0)), leading(args.a),
-               static_cast<const float*>(at(args.b, b, 0, 0)), leading(args.b),
-               static_cast<float>(args.beta), static_cast<float*>(at(args.c, b, 0, 0)),
-               args.c.stride[1]);
-  }
-  omp_set_num_threads(1);
-}
-
-// Eigen's f32 product on one thread.
-void eigen_gemm(const GemmArgs& args) {
-  TESSERA_CHECK(args.c.dtype == DType::kF32 && args.bias.data == nullptr,
-                "[gemm] the plain Eigen product is f32 without a bias");
-  using Rows = Eigen::Matrix<float, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
-  using Columns = Eigen::Matrix<float, Eigen::Dynamic, Eigen::Dynamic>;
-  using Stride = Eigen::OuterStride<>;
-  const auto visit = [](const View& v, int64_t b, auto&& use) {
-    const float* p = static_cast<const float*>(at(v, b, 0, 0));
-    if (v.stride[2] == 1) {
-      use(Eigen::Map<const Rows, 0, Stride>(p, v.shape[1], v.shape[2], Stride(v.stride[1])));
-    } else {
-      use(Eigen::Map<const Columns, 0, Stride>(p, v.shape[1], v.shape[2], Stride(v.stride[2])));
-    }
-  };
-  const float alpha = static_cast<float>(args.alpha), beta = static_cast<float>(args.beta);
-  for (int64_t b = 0; b < args.c.shape[0]; ++b) {
-    Eigen::Map<Rows, 0, Stride> c(static_cast<float*>(at(args.c, b, 0, 0)), args.c.shape[1],
-                                  args.c.shape[2], Stride(args.c.stride[1]));
-    if (beta == 0) {
-      c.setZero();
-    } else {
-      c *= beta;
-    }
-    visit(args.a, b, [&](const auto& left) {
-      visit(args.b, b, [&](const auto& right) { c.noalias() += alpha * (left * right); });
-    });
-  }
-}
-
 }  // namespace
 
 void gemm(const GemmArgs& args) {
@@ -252,10 +200,6 @@ void gemm(const GemmArgs& args) {
       for (int64_t t = begin; t < end; ++t) compute_tile<C>(args, tile_at(t));
     });
   });
-}
-
-std::vector<GemmImplementation> gemm_implementations() {
-  return {{"tessera", gemm}, {"onednn", onednn_gemm}, {"eigen", eigen_gemm}};
 }
 
 }  // namespace tessera::cpu

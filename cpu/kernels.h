@@ -23,7 +23,7 @@ void cumsum(const View& x, const View& y);
 void argsort(const View& x, const View& y);
 int64_t first_nonfinite(const View& x);
 
-// gemm.cc
+// gemm.cc, gemm_libraries.cc
 void gemm(const GemmArgs& args);
 std::vector<GemmImplementation> gemm_implementations();
 
