@@ -132,7 +132,8 @@ struct GemmBench {
     TESSERA_CHECK_USAGE(parse_dtype(precision, &dtype) && is_floating(dtype),
                         "--precision {}: it is f32, bf16, f16 or f64", precision);
     TESSERA_CHECK_USAGE(batch > 0, "--batch-size {} must be positive", batch);
-    TESSERA_CHECK_USAGE(seconds > 0 && seconds <= 60, "--seconds {} is not in 0..60", seconds);
+    TESSERA_CHECK_USAGE(seconds > 0 && seconds <= 60, "--seconds {} must be above 0 and at most 60",
+                        seconds);
     output.check();
     machine.apply();
     const std::vector<Layer> products = layers();
@@ -141,7 +142,7 @@ struct GemmBench {
       if (std::count(i.dtypes.begin(), i.dtypes.end(), dtype) > 0) implementations.push_back(i);
     }
 
-    double peak = product_peak(dtype);
+    const Limits before = measure_limits(dtype);
     std::vector<Measured> measured;
     for (const Layer& layer : products) {
       for (const Pass& pass : passes_of(layer)) {
@@ -153,8 +154,8 @@ struct GemmBench {
         measured.push_back({layer, pass.name, medians_in_turn(works, seconds)});
       }
     }
-    peak = std::max(peak, product_peak(dtype));
-    output.publish(report(implementations, measured, peak));
+    const Limits limits = better_of(before, measure_limits(dtype));
+    output.publish(report(implementations, measured, limits, double(size_of(dtype))));
     return 0;
   }
 
@@ -165,15 +166,17 @@ struct GemmBench {
   };
 
   Report report(const std::vector<GemmImplementation>& implementations,
-                const std::vector<Measured>& measured, double peak) const {
+                const std::vector<Measured>& measured, const Limits& limits,
+                double element_bytes) const {
     Report r;
     r.title = fmt::format("Products of a training step, {}, {} threads", precision, num_threads());
-    r.figures = {{"bench", "", "gemm"},
-                 {"device", "device", "cpu"},
-                 {"processor", "", backend(Device::kCpu).describe()},
-                 {"threads", "", num_threads()},
-                 {"precision", "", precision},
-                 {"product_peak_gflops", "product peak", peak * 1e-9, "GFLOP/s (measured now)"}};
+    r.figures = {
+        {"bench", "", "gemm"},
+        {"device", "", "cpu"},
+        {"processor", "processor", backend(Device::kCpu).describe()},
+        {"threads", "", num_threads()},
+        {"precision", "", precision},
+        {"product_peak_gflops", "product peak", limits.flops * 1e-9, "GFLOP/s (measured now)"}};
     r.columns = {{"model", "model"}, {"product", "product"},
                  {"pass", "pass"},   {"m", "M"},
                  {"n", "N"},         {"k", "K"}};
@@ -182,18 +185,21 @@ struct GemmBench {
       r.columns.push_back({i.name + "_share", "%", 0, 100});
     }
     r.bars_title = "Share of the product peak";
+    r.limits = limits;
     for (const Measured& row : measured) {
       const Layer& l = row.layer;
       // The passes of a layer have the same three sizes in other roles: M, N, K are the forward's.
       std::vector<Value> cells = {l.model, l.name, row.pass, l.m, l.n, l.k};
-      const double flops = 2.0 * double(l.m) * double(l.n) * double(l.k);
+      const double m = double(l.m), n = double(l.n), k = double(l.k);
+      const double flops = 2 * m * n * k, bytes = element_bytes * (m * k + n * k + m * n);
       for (size_t i = 0; i < implementations.size(); ++i) {
         const double speed = flops / row.seconds[i];
         cells.push_back(speed * 1e-9);
-        cells.push_back(speed / peak);
+        cells.push_back(speed / limits.flops);
         r.bars.push_back({fmt::format("{} {} {}", l.model, l.name, row.pass),
-                          implementations[i].name, speed / peak,
+                          implementations[i].name, speed / limits.flops,
                           fmt::format("{:.0f} GFLOP/s", speed * 1e-9)});
+        r.dots.push_back({l.name + " " + row.pass, implementations[i].name, flops / bytes, speed});
       }
       r.rows.push_back(std::move(cells));
     }

@@ -17,8 +17,8 @@ double seconds_of(const std::function<void()>& work);
 double median(std::vector<double> values);
 
 // Median seconds of each work. They run in turn, so that whoever else uses the machine hits all of
-// them alike: once without counting, then until `budget` seconds have been spent on each, or three
-// times at least.
+// them alike: once without counting, then until the slowest has had `budget` seconds, three times
+// at least.
 std::vector<double> medians_in_turn(const std::vector<std::function<void()>>& works, double budget);
 
 // What bounds everything else, on all threads of this process.

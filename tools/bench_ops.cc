@@ -98,7 +98,8 @@ struct OpsBench {
     TESSERA_CHECK_USAGE(parse_dtype(precision, &dtype) && is_floating(dtype),
                         "--precision {}: it is f32, bf16, f16 or f64", precision);
     TESSERA_CHECK_USAGE(batch > 0 && batch <= 1024, "--batch-size {} is not in 1..1024", batch);
-    TESSERA_CHECK_USAGE(seconds > 0 && seconds <= 60, "--seconds {} is not in 0..60", seconds);
+    TESSERA_CHECK_USAGE(seconds > 0 && seconds <= 60, "--seconds {} must be above 0 and at most 60",
+                        seconds);
     output.check();
     machine.apply();
     const std::vector<OpBench> benches = chosen(op_benches(batch, dtype));
@@ -130,8 +131,8 @@ struct OpsBench {
                           precision, num_threads());
     r.figures = {
         {"bench", "", "ops"},
-        {"device", "device", "cpu"},
-        {"processor", "", backend(Device::kCpu).describe()},
+        {"device", "", "cpu"},
+        {"processor", "processor", backend(Device::kCpu).describe()},
         {"threads", "", num_threads()},
         {"precision", "", precision},
         {"batch_size", "", batch},

@@ -131,7 +131,7 @@ TEST_CASE("bench gemm leaves out implementations that lack the type") {
 
 TEST_CASE("bench gemm for people, and as a page") {
   check_text(kTinyGemm, {"product peak", "tessera", "onednn", "eigen", "decoder fc2", "wgrad"});
-  check_page(kTinyGemm, {"encoder qkv", "forward", "GFLOP/s"});
+  check_page(kTinyGemm, {"encoder qkv", "forward", "GFLOP/s", "Roofline", "<circle"});
 }
 
 TEST_CASE("bench ops leaves out no function of functions.h, or says why") {
