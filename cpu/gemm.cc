@@ -1,10 +1,6 @@
 // Products of any floating dtype, strides and batch: a grid of tiles, one `multiply` each.
 // Rule: the grid depends on the shape alone, a tile is computed by one thread from start to end,
 // and so no result depends on the number of threads.
-#include <dnnl.h>
-#include <omp.h>
-
-#include <Eigen/Core>
 #include <algorithm>
 #include <functional>
 
@@ -31,7 +27,7 @@ struct Grid {
 int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 // Tiles of at most 400 x 768, an even number and at least four of them where the product is worth
-// it. Share of one whole dnnl_sgemm's speed on one core of a Emerald Rapids (150-175 GFLOP/s), for
+// it. Share of one whole dnnl_sgemm's speed on one core of an Emerald Rapids (150-175 GFLOP/s), for
 // the 78 products of ViT-B (8 images), its MAE decoder and ViT-tiny (128 images):
 //   128 x 4096  0.80-1.00 (forward repacks w for every tile)   256 x 256  0.75-0.98
 //   400 x 768   0.89-1.00 (least: wgrad of 3072 columns)        784 x 768  0.95-1.00
@@ -195,54 +191,6 @@ void compute_in_parts(const Job& job, const Grid& grid, int64_t batch,
   });
 }
 
-// One call of the library for each product of the batch: what the tile grid is measured against.
-void onednn_gemm(const GemmArgs& args) {
-  TESSERA_CHECK(args.c.dtype == DType::kF32 && args.bias.data == nullptr,
-                "[gemm] the plain oneDNN product is f32 without a bias");
-  omp_set_num_threads(num_threads());
-  const auto transposed = [](const View& v) { return v.stride[2] != 1; };
-  const auto leading = [&](const View& v) { return v.stride[transposed(v) ? 2 : 1]; };
-  for (int64_t b = 0; b < args.c.shape[0]; ++b) {
-    dnnl_sgemm(transposed(args.a) ? 'T' : 'N', transposed(args.b) ? 'T' : 'N', args.c.shape[1],
-               args.c.shape[2], args.a.shape[2], static_cast<float>(args.alpha),
-               static_cast<const float*>(at(args.a, b, 0, 0)), leading(args.a),
-               static_cast<const float*>(at(args.b, b, 0, 0)), leading(args.b),
-               static_cast<float>(args.beta), static_cast<float*>(at(args.c, b, 0, 0)),
-               args.c.stride[1]);
-  }
-  omp_set_num_threads(1);
-}
-
-// Eigen's f32 product on one thread.
-void eigen_gemm(const GemmArgs& args) {
-  TESSERA_CHECK(args.c.dtype == DType::kF32 && args.bias.data == nullptr,
-                "[gemm] the plain Eigen product is f32 without a bias");
-  using Rows = Eigen::Matrix<float, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
-  using Columns = Eigen::Matrix<float, Eigen::Dynamic, Eigen::Dynamic>;
-  using Stride = Eigen::OuterStride<>;
-  const auto visit = [](const View& v, int64_t b, auto&& use) {
-    const float* p = static_cast<const float*>(at(v, b, 0, 0));
-    if (v.stride[2] == 1) {
-      use(Eigen::Map<const Rows, 0, Stride>(p, v.shape[1], v.shape[2], Stride(v.stride[1])));
-    } else {
-      use(Eigen::Map<const Columns, 0, Stride>(p, v.shape[1], v.shape[2], Stride(v.stride[2])));
-    }
-  };
-  const float alpha = static_cast<float>(args.alpha), beta = static_cast<float>(args.beta);
-  for (int64_t b = 0; b < args.c.shape[0]; ++b) {
-    Eigen::Map<Rows, 0, Stride> c(static_cast<float*>(at(args.c, b, 0, 0)), args.c.shape[1],
-                                  args.c.shape[2], Stride(args.c.stride[1]));
-    if (beta == 0) {
-      c.setZero();
-    } else {
-      c *= beta;
-    }
-    visit(args.a, b, [&](const auto& left) {
-      visit(args.b, b, [&](const auto& right) { c.noalias() += alpha * (left * right); });
-    });
-  }
-}
-
 void run(const Job& job) {
   const GemmArgs& args = job.args;
   const int64_t batch = args.c.shape[0], m = args.c.shape[1], n = args.c.shape[2];
@@ -275,14 +223,9 @@ void run(const Job& job) {
 
 void gemm(const GemmArgs& args) { run({args, bf16_products_pay()}); }
 
-std::vector<GemmImplementation> gemm_implementations() {
-  std::vector<GemmImplementation> all = {
-      {"tessera", gemm}, {"onednn", onednn_gemm}, {"eigen", eigen_gemm}};
-  if (has_bf16_products()) {
-    all.push_back({"tessera-bf16", [](const GemmArgs& args) { run({args, true}); }});
-    all.push_back({"tessera-widened", [](const GemmArgs& args) { run({args, false}); }});
-  }
-  return all;
+void gemm_bf16(const GemmArgs& args, bool own_instructions) {
+  TESSERA_CHECK(args.a.dtype == DType::kBF16, "[gemm] this road is for bf16 alone");
+  run({args, own_instructions});
 }
 
 }  // namespace tessera::cpu

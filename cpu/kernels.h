@@ -23,8 +23,10 @@ void cumsum(const View& x, const View& y);
 void argsort(const View& x, const View& y);
 int64_t first_nonfinite(const View& x);
 
-// gemm.cc
+// gemm.cc, gemm_libraries.cc
 void gemm(const GemmArgs& args);
+// gemm of bf16 by the processor's bf16 instructions, or widened: gemm takes the faster one.
+void gemm_bf16(const GemmArgs& args, bool own_instructions);
 std::vector<GemmImplementation> gemm_implementations();
 
 // attention.cc

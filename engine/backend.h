@@ -69,9 +69,11 @@ struct AdamWArgs {
   double grad_scale = 1;
 };
 
-// A product implementation by name, for benchmarks: same contract as Backend::gemm.
+// A product implementation by name, for benchmarks. The contract is Backend::gemm's, without a bias
+// and for the dtypes it names; an Error for anything else.
 struct GemmImplementation {
   std::string name;
+  std::vector<DType> dtypes;
   void (*run)(const GemmArgs&);
 };
 

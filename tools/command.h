@@ -22,5 +22,7 @@ Command add_export(CLI::App& root);
 Command add_demo(CLI::App& root);
 Command add_bench_step(CLI::App& bench);
 Command add_bench_data(CLI::App& bench);
+Command add_bench_gemm(CLI::App& bench);
+Command add_bench_ops(CLI::App& bench);
 
 }  // namespace tessera

@@ -94,6 +94,8 @@ int run(int argc, char** argv) {
   CLI::App& bench = *root.add_subcommand("bench", "measure how fast this machine trains");
   commands.push_back(add_bench_step(bench));
   commands.push_back(add_bench_data(bench));
+  commands.push_back(add_bench_gemm(bench));
+  commands.push_back(add_bench_ops(bench));
 
   check_command_words(&root, argc, argv);
   try {

@@ -190,7 +190,7 @@ TEST_CASE("links and paths on the pages lead somewhere") {
 
 TEST_CASE("every flag on the pages is one of the program's") {
   // `./tessera pretrain mae --data x --out y` is checked against the help of `pretrain mae`; a flag
-  // in running text against all helps and the launcher itself.
+  // in running text against all helps, the launcher itself and the script beside PyTorch.
   static const std::regex kCommand(R"(\./tessera((?: [a-z]+)+)((?: (?!\./tessera|#).*)?))");
   static const std::regex kFlag(R"((--[a-z][a-z-]*))");
   std::map<std::string, std::string> help;
@@ -223,7 +223,7 @@ TEST_CASE("every flag on the pages is one of the program's") {
     }
   }
   CHECK(commands > 10);
-  std::string all = text_of(root() / "tessera");
+  std::string all = text_of(root() / "tessera") + text_of(root() / "tools/compare/pytorch_step.py");
   for (const auto& [command, text] : help) all += text;
   for (const auto& [page, text] : pages()) {
     each_flag(text, [&](const std::string& flag) {

@@ -89,43 +89,28 @@ TEST_CASE("gemm_into overwrites with beta 0 and adds with beta 1") {
 }
 
 // Loshchilov and Hutter in f64, in the order PyTorch documents.
-// Every road to a product, where the one that gemm takes depends on the processor.
-TEST_CASE("all implementations of a product agree, with the same bits for every layout") {
+// Both roads of bf16, where gemm takes the one that is faster on the processor.
+TEST_CASE("each of our roads to a product gives the same bits for every layout of its operands") {
   const int64_t m = 37, n = 70, k = 1100;
   for (const GemmImplementation& way : backend(Device::kCpu).gemm_implementations()) {
-    for (const DType dtype : {DType::kF32, DType::kBF16}) {
-      const bool widest_only =
-          way.name == "onednn" || way.name == "eigen" || way.name == "openblas";
-      if (dtype == DType::kBF16 && widest_only) continue;
+    if (!way.name.starts_with("tessera")) continue;
+    for (const DType dtype : way.dtypes) {
       INFO(way.name << " " << name_of(dtype));
       const Tensor a = random({1, m, k}, 1, dtype), b = random({1, k, n}, 2, dtype);
-      const std::vector<double> va = values(a), vb = values(b);
       std::vector<double> plain;
       for (int setting = 0; setting < 4; ++setting) {
         const auto turned = [](const Tensor& t) {
           return raw::transpose(raw::contiguous(raw::transpose(t, 1, 2)), 1, 2);
         };
         const Tensor left = setting & 1 ? turned(a) : a, right = setting & 2 ? turned(b) : b;
-        const Tensor c = Tensor::full({1, m, n}, NAN);  // f32: what bf16 sums are kept in
+        const Tensor c = Tensor::full({1, m, n}, NAN, dtype == DType::kF64 ? dtype : DType::kF32);
         GemmArgs args;
         args.a = left.view();
         args.b = right.view();
         args.c = c.view();
         way.run(args);
-        const std::vector<double> have = values(c);
-        if (setting == 0) {
-          plain = have;
-          for (int64_t i = 0; i < m * n; ++i) {
-            double want = 0;
-            for (int64_t p = 0; p < k; ++p) {
-              want +=
-                  va[static_cast<size_t>(i / n * k + p)] * vb[static_cast<size_t>(p * n + i % n)];
-            }
-            CHECK(have[static_cast<size_t>(i)] == Approx(want).epsilon(1e-5).margin(1e-3));
-          }
-        } else if (!widest_only) {
-          CHECK(have == plain);
-        }
+        if (setting == 0) plain = values(c);
+        CHECK((values(c) == plain));
       }
     }
   }

@@ -38,6 +38,7 @@ const std::vector<ForeignRule> kForeign = {
     {"Eigen", std::regex(R"((eigen3/|unsupported/)?Eigen/.*)"), {"cpu"}},
     {"oneDNN", std::regex(R"((oneapi/)?dnnl.*)"), {"cpu"}},
     {"OpenMP", std::regex(R"(omp\.h)"), {"cpu"}},
+    {"libraries at run time", std::regex(R"(dlfcn\.h)"), {"cpu/openblas.cc"}},
     {"CUDA", std::regex(R"((cuda|cublas|cudnn|cufft|curand|nccl|nvrtc|nvtx).*)"), {"cuda"}},
     {"file I/O",
      std::regex(R"(fstream|filesystem|fcntl\.h|dirent\.h|sys/(stat|uio|file|sendfile)\.h)"),

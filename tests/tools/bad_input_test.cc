@@ -194,6 +194,27 @@ TEST_CASE("a checkpoint of another architecture is refused") {
   CHECK(folder.names() == std::vector<std::string>{"run"});
 }
 
+TEST_CASE("benchmarks of nothing are refused before anything is measured") {
+  const TempFolder folder;
+  for (const char* command : {"gemm", "ops"}) {
+    const Words bench = {"bench", command};
+    check({bench + Words{"--precision", "f8"}, "--precision f8"});
+    check({bench + Words{"--seconds", "0"}, "--seconds 0"});
+    check({bench + Words{"--html", folder.file("none/x.html")}, "none/x.html"});
+    check({bench + Words{"--html", folder.path()}, folder.path()});
+    check({bench + Words{"--device", "tpu"}, "tpu"});
+  }
+  check({{"bench"}, "gemm"});  // wants a command, lists them
+  check({{"bench", "ops", "--only", "softmax,frobnicate"}, "frobnicate"});
+  check({{"bench", "ops", "--batch-size", "0"}, "--batch-size 0"});
+  check({{"bench", "gemm", "--arch", "vit_giant"}, "vit_giant"});
+  check({{"bench", "gemm", "--arch", "vit_tiny", "--batch-size", "0"}, "--batch-size 0"});
+  check({{"bench", "gemm", "--image-size", "32"}, "--arch"});  // of which model?
+  check({{"bench", "step", "--steps", "0"}, "--steps"});
+  check({{"bench", "step", "--html", folder.file("none/x.html")}, "none/x.html"});
+  CHECK(folder.names().empty());
+}
+
 TEST_CASE("places that cannot be written are named") {
   const TempFolder folder;
   check({pretrain({"--data", "builtin:", "--out", "/proc/nowhere"}), "/proc/nowhere"});

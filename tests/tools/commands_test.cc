@@ -306,8 +306,9 @@ TEST_CASE("--version and --help") {
   CHECK(lines_of(version.out).size() == 1);
   for (const Words& command :
        {Words{}, Words{"demo"}, Words{"pretrain"}, Words{"pretrain", "mae"}, Words{"reconstruct"},
-        Words{"evaluate", "reconstruction"}, Words{"info"}, Words{"export"}, Words{"bench", "step"},
-        Words{"bench", "data"}}) {
+        Words{"evaluate", "reconstruction"}, Words{"info"}, Words{"export"}, Words{"bench"},
+        Words{"bench", "step"}, Words{"bench", "data"}, Words{"bench", "gemm"},
+        Words{"bench", "ops"}}) {
     const Outcome help = run(command + Words{"--help"});
     CHECK(help.status == 0);
     CHECK(help.err.empty());

@@ -1,5 +1,6 @@
 """The masked autoencoder in PyTorch, written for comparison: the same layers, the same sizes, the
-same state-dict names as ours (He et al., 2021). Nothing of the program needs it."""
+same state-dict names as ours (He et al., 2021), and the same work: only visible patches are
+embedded, only removed ones predicted. Nothing of the program needs it."""
 
 import torch
 from torch import nn
@@ -49,12 +50,19 @@ class Block(nn.Module):
 
 
 class PatchEmbed(nn.Module):
+    """The projection of patches that are cut out already, with a convolution's weight."""
+
     def __init__(self, patch, dim):
         super().__init__()
         self.proj = nn.Conv2d(3, dim, patch, patch)
 
-    def forward(self, x):
-        return self.proj(x).flatten(2).transpose(1, 2)
+    def forward(self, vectors):  # (B, K, C p p)
+        return F.linear(vectors, self.proj.weight.flatten(1), self.proj.bias)
+
+
+def take_rows(x, ids):
+    """Rows of x (B, L, D) named by ids (B, K)."""
+    return x.gather(1, ids[:, :, None].expand(-1, -1, x.shape[2]))
 
 
 class Mae(nn.Module):
@@ -77,33 +85,40 @@ class Mae(nn.Module):
         self.decoder_norm = nn.LayerNorm(decoder_dim, eps=1e-6)
         self.decoder_pred = nn.Linear(decoder_dim, patch * patch * 3)
 
-    def patchify(self, imgs):
+    def grid(self, imgs):
         b, c, h, w = imgs.shape
         p = self.patch
-        x = imgs.reshape(b, c, h // p, p, w // p, p)
-        return x.permute(0, 2, 4, 3, 5, 1).reshape(b, -1, p * p * c)
+        return imgs.reshape(b, c, h // p, p, w // p, p)
+
+    def patch_vectors(self, imgs):  # in the order of a convolution's weight: C, p, p
+        return self.grid(imgs).permute(0, 2, 4, 1, 3, 5).flatten(3).flatten(1, 2)
+
+    def patchify(self, imgs):  # in the order of the prediction: p, p, C
+        return self.grid(imgs).permute(0, 2, 4, 3, 5, 1).flatten(3).flatten(1, 2)
 
     def forward(self, imgs, noise):
-        x = self.patch_embed(imgs) + self.pos_embed[:, 1:]
-        b, length, d = x.shape
+        """The loss: mean square error over the removed patches. noise (B, L): the smallest stay."""
+        b, length = noise.shape
         kept = int(length * (1 - self.mask_ratio))
         shuffle = noise.argsort(1)
         restore = shuffle.argsort(1)
-        x = x.gather(1, shuffle[:, :kept, None].expand(-1, -1, d))
-        x = torch.cat([(self.cls_token + self.pos_embed[:, :1]).expand(b, -1, -1), x], 1)
+        ids_keep, ids_removed = shuffle[:, :kept], shuffle[:, kept:]
+
+        x = self.patch_embed(take_rows(self.patch_vectors(imgs), ids_keep))
+        x = x + self.pos_embed[0, 1:][ids_keep]
+        x = torch.cat([(self.cls_token + self.pos_embed[:, :1]).expand(b, -1, -1).to(x.dtype), x], 1)
         for block in self.blocks:
             x = block(x)
+
+        # [class, visible, one mask token]: every removed place gathers the same row.
         x = self.decoder_embed(self.norm(x))
-        fill = self.mask_token.to(x.dtype).expand(b, length - kept, -1)
-        tokens = torch.cat([x[:, 1:], fill], 1)
-        tokens = tokens.gather(1, restore[:, :, None].expand(-1, -1, x.shape[2]))
-        x = torch.cat([x[:, :1], tokens], 1) + self.decoder_pos_embed
+        rows = torch.cat([x, self.mask_token.to(x.dtype).expand(b, -1, -1)], 1)
+        places = torch.cat([restore.new_zeros(b, 1), restore.clamp(max=kept) + 1], 1)
+        x = take_rows(rows, places) + self.decoder_pos_embed
         for block in self.decoder_blocks:
             x = block(x)
-        pred = self.decoder_pred(self.decoder_norm(x))[:, 1:]
-        mask = (restore >= kept).float()
-        loss = ((pred - self.patchify(imgs)) ** 2).mean(-1)
-        return (loss * mask).sum() / mask.sum()
+        pred = self.decoder_pred(self.decoder_norm(take_rows(x, ids_removed + 1)))
+        return F.mse_loss(pred.float(), take_rows(self.patchify(imgs), ids_removed))
 
 
 PRESETS = {  # dim, depth, heads, decoder dim, depth, heads

@@ -1,105 +1,269 @@
 #!/usr/bin/env python3
-"""Times a whole MAE training step, ours and PyTorch's in turn, and prints the ratio of medians.
+"""Times a whole MAE training step, ours and PyTorch's in turn, and prints the ratios of medians.
 
     tools/compare/pytorch_step.py --arch vit_tiny --image-size 32 --patch-size 4 --batch-size 128
+    tools/compare/pytorch_step.py --arch vit_base --image-size 224 --patch-size 16 --batch-size 8 \\
+        --python /usr/bin/python3 --python venv/bin/python --precision f32,bf16
 
-Both do forward, backward and AdamW on pictures that are in memory already. Each round starts ours
-as a process of its own (./tessera bench step) and then PyTorch's steps in a child of this script,
-so that each has the machine to itself and its peak memory is its own. Needs a python with torch:
-Debian's python3-torch with libopenblas0-openmp, or PyPI's."""
+Both do forward, backward, gradient norm and AdamW on pictures that are in memory already; bf16 is
+autocast over f32 weights on both sides. Every contestant is a process of its own: ours
+(./tessera bench step), and for each --python, precision and mode one of PyTorch's. They run one
+after another in rounds, every second round backwards, so that whoever else uses the machine hits
+all alike. A contestant that cannot run (a version without torch.compile, say) is named with its
+reason. Needs pythons with torch: Debian's python3-torch with libopenblas0-openmp, or PyPI's."""
 
 import argparse
 import json
 import os
+import re
 import statistics
 import subprocess
 import sys
 
 HERE = os.path.dirname(os.path.abspath(__file__))
+WARM_UP = 3  # steps that do not count: allocations, and what torch.compile compiles
+
+
+# ---- PyTorch's side, in a child ----
+
+def libraries(torch):
+    """Who multiplies: what torch says it was built with, and the BLAS that the process mapped."""
+    said = re.findall(r"(oneAPI Math Kernel Library Version \S+|MKL-DNN v\S+)",
+                      torch.__config__.show())
+    with open("/proc/self/maps", encoding="ascii", errors="replace") as maps:
+        mapped = {os.path.basename(line.split()[-1]) for line in maps
+                  if re.search(r"/lib(blas|openblas|blis|mkl)", line)}
+    return ", ".join([text.replace("Math Kernel Library Version", "MKL").replace("MKL-DNN", "oneDNN")
+                      for text in said] + sorted(mapped))
+
+
+def megabytes(field):
+    """VmRSS or VmHWM of this process."""
+    with open("/proc/self/status", encoding="ascii") as status:
+        return int(re.search(field + r":\s+(\d+) kB", status.read())[1]) / 1024
+
+
+def reset_peak_memory():
+    """From now on VmHWM is the peak of what follows: what compiling took does not count."""
+    with open("/proc/self/clear_refs", "w", encoding="ascii") as file:
+        file.write("5")
+
+
+def make_optimizer(torch, model):
+    """AdamW as MAE sets it, fused where this version can on a CPU: (optimizer, its kind)."""
+    trained = [p for p in model.parameters() if p.requires_grad]
+    groups = [{"params": [p for p in trained if p.ndim > 1], "weight_decay": 0.05},
+              {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0}]
+    settings = {"lr": 1e-4, "betas": (0.9, 0.95)}
+    try:
+        return torch.optim.AdamW(groups, fused=True, **settings), "fused AdamW"
+    except (RuntimeError, TypeError):
+        return torch.optim.AdamW(groups, **settings), "plain AdamW"
 
 
 def pytorch_side(args):
-    import resource
+    import contextlib
     import time
-    import torch
+    try:
+        import torch
+    except ImportError as error:
+        sys.exit(f"{sys.executable} has no torch ({error})")
     sys.path.insert(0, HERE)
     import pytorch_mae
+    if args.mode == "compile" and not hasattr(torch, "compile"):
+        sys.exit(f"torch {torch.__version__} has no torch.compile")
 
     torch.set_num_threads(args.threads)
     torch.manual_seed(0)
+    imported = megabytes("VmRSS")
     model = pytorch_mae.preset(args.arch, args.image_size, args.patch_size)
-    decayed = [p for p in model.parameters() if p.requires_grad and p.ndim > 1]
-    plain = [p for p in model.parameters() if p.requires_grad and p.ndim <= 1]
-    optimizer = torch.optim.AdamW([{"params": decayed, "weight_decay": 0.05},
-                                   {"params": plain, "weight_decay": 0.0}],
-                                  lr=1e-4, betas=(0.9, 0.95))
-    step_model = model
-    if args.mode == "compile":
-        step_model = torch.compile(model)
+    optimizer, kind = make_optimizer(torch, model)
+    trained = [p for p in model.parameters() if p.requires_grad]
+    run = torch.compile(model) if args.mode == "compile" else model
     patches = (args.image_size // args.patch_size) ** 2
     imgs = torch.randn(args.batch_size, 3, args.image_size, args.image_size)
-    times = []
-    for _ in range(args.steps + 2):
-        start = time.perf_counter()
+
+    def step():
         noise = torch.rand(args.batch_size, patches)
         optimizer.zero_grad(set_to_none=True)
-        loss = step_model(imgs, noise)
+        low = args.precision == "bf16"
+        with torch.autocast("cpu", dtype=torch.bfloat16) if low else contextlib.nullcontext():
+            loss = run(imgs, noise)
         loss.backward()
+        norm = torch.stack([p.grad.norm() for p in trained]).norm()
         optimizer.step()
+        return loss.item(), norm.item()
+
+    times = []
+    for i in range(WARM_UP + args.steps):
+        if i == WARM_UP:
+            reset_peak_memory()
+        start = time.perf_counter()
+        loss, norm = step()
         times.append(time.perf_counter() - start)
     print(json.dumps({
-        "step_s": statistics.median(times[2:]),
-        "peak_rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "step_s": statistics.median(times[WARM_UP:]),
+        "first_step_s": times[0],
+        "loss": loss,
+        "gradient_norm": norm,
+        "peak_rss_mb": megabytes("VmHWM"),
+        "imported_mb": imported,
         "version": torch.__version__,
         "threads": torch.get_num_threads(),
-        "blas": [line.strip() for line in torch.__config__.show().splitlines()
-                 if "BLAS" in line or "MKL" in line][:1],
+        "optimizer": kind,
+        "blas": libraries(torch),
     }))
 
 
-def run_json(command):
-    done = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True)
-    return json.loads(done.stdout.strip().splitlines()[-1])
+# ---- The contest ----
+
+class Contestant:
+    def __init__(self, name, precision, command):
+        self.name, self.precision, self.command = name, precision, command
+        self.rounds, self.trouble = [], ""
+
+    def run(self, environment):
+        if self.trouble:
+            return
+        try:
+            done = subprocess.run(self.command, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                                  text=True, env=environment, check=False)
+            if done.returncode == 0:
+                self.rounds.append(json.loads(done.stdout.strip().splitlines()[-1]))
+            else:
+                said = (done.stderr.strip() or "said nothing").splitlines()[-1]
+                self.trouble = f"{said} (exit {done.returncode})"
+        except (OSError, ValueError, IndexError) as error:
+            self.trouble = str(error)
+
+    def step(self):
+        return statistics.median(r["step_s"] for r in self.rounds)
+
+    def result(self, args, ours):
+        if self.trouble:
+            return {"name": self.name, "precision": self.precision, "trouble": self.trouble}
+        steps = [r["step_s"] for r in self.rounds]
+        result = dict(self.rounds[0], name=self.name, precision=self.precision, step_s=self.step(),
+                      step_s_range=[min(steps), max(steps)],
+                      images_per_s=args.batch_size / self.step(),
+                      peak_rss_mb=max(r["peak_rss_mb"] for r in self.rounds))
+        if "utilisation" in result:
+            result["utilisation"] = statistics.median(r["utilisation"] for r in self.rounds)
+        if ours is not self and not ours.trouble:
+            result["ratio"] = self.step() / ours.step()
+        return result
+
+
+def contestants(args):
+    """For each precision ours first, then every python and mode."""
+    shared = ["--arch", args.arch, "--image-size", str(args.image_size), "--patch-size",
+              str(args.patch_size), "--batch-size", str(args.batch_size), "--steps",
+              str(args.steps), "--threads", str(args.threads)]
+    found = []
+    for precision in args.precision:
+        ours = [args.tessera, "bench", "step", "--model", "mae", "--json"] + shared
+        if precision != "f32":
+            ours += ["--precision", precision]
+        found.append(Contestant("tessera", precision, ours))
+        for python in args.python:
+            for mode in args.mode:
+                found.append(Contestant(f"{python} {mode}", precision, [
+                    python, os.path.abspath(__file__), "--pytorch-side", "--mode", mode,
+                    "--precision", precision] + shared))
+    return found
+
+
+def line_of(result):
+    name = result["name"]
+    if "version" in result:
+        name = f"torch {result['version']} {name.split()[-1]}"
+    if "trouble" in result:
+        return f"  {name:32} not measured: {result['trouble']}"
+    low, high = result["step_s_range"]
+    line = (f"  {name:32} {result['step_s']:8.3f} s ({low:.3f}-{high:.3f}) "
+            f"{result['images_per_s']:8.2f} images/s {result['peak_rss_mb']:7.0f} MB")
+    if "ratio" in result:
+        line += f"   tessera is {result['ratio']:.2f} x as fast"
+    if "utilisation" in result:
+        line += f"   {100 * result['utilisation']:.0f} % of the product peak"
+    return line
+
+
+def report(args, results):
+    print(f"MAE {args.arch}, {args.image_size} px, patch {args.patch_size}, batch "
+          f"{args.batch_size}, {args.threads} threads, median (range) of {args.rounds} rounds of "
+          f"{args.steps} steps in turn")
+    for precision in args.precision:
+        print(precision)
+        rows = [r for r in results if r["precision"] == precision]
+        for row in rows:
+            print(line_of(row))
+        rivals = [r for r in rows if "ratio" in r]
+        if rivals:
+            best = min(rivals, key=lambda r: r["ratio"])
+            print(f"  against the fastest of them: {best['ratio']:.2f} x the speed, "
+                  f"{rows[0]['peak_rss_mb'] / best['peak_rss_mb']:.2f} x its memory")
+    for said in sorted({f"torch {r['version']}: {r['threads']} threads, {r['optimizer']}, "
+                        f"{r['blas']}; {r['imported_mb']:.0f} MB after import"
+                        for r in results if "blas" in r}):
+        print(said)
+
+
+def words(text):
+    return text.split(",")
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--arch", default="vit_tiny")
+    parser.add_argument("--arch", default="vit_tiny", help="vit_tiny ... vit_large")
     parser.add_argument("--image-size", type=int, default=32)
     parser.add_argument("--patch-size", type=int, default=4)
     parser.add_argument("--batch-size", type=int, default=128)
     parser.add_argument("--steps", type=int, default=6, help="timed steps a round")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--mode", choices=["eager", "compile"], default="eager")
-    parser.add_argument("--python", default="/usr/bin/python3", help="a python that has torch")
-    parser.add_argument("--tessera", default=os.path.join(HERE, "..", "..", "tessera"))
+    parser.add_argument("--precision", type=words, default=["f32", "bf16"], metavar="LIST",
+                        help="f32, bf16 or both with a comma [default: both]")
+    parser.add_argument("--mode", type=words, default=["eager", "compile"], metavar="LIST",
+                        help="eager, compile or both with a comma [default: both]")
+    parser.add_argument("--python", action="append", metavar="PATH",
+                        help="a python that has torch; may be given several times "
+                             "[default: /usr/bin/python3]")
+    parser.add_argument("--tessera", default=os.path.join(HERE, "..", "..", "tessera"),
+                        metavar="PATH", help="our program [default: this clone's]")
+    parser.add_argument("--json", action="store_true", help="one line of JSON instead of the table")
     parser.add_argument("--pytorch-side", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args()
+    for name, known in ("precision", {"f32", "bf16"}), ("mode", {"eager", "compile"}):
+        if not set(getattr(args, name)) <= known:
+            parser.error(f"--{name}: it is {' or '.join(sorted(known))}")
+    for name in ("batch_size", "steps", "rounds", "threads"):
+        if getattr(args, name) < 1:
+            parser.error(f"--{name.replace('_', '-')} must be at least 1")
     if args.pytorch_side:
+        args.precision, args.mode = args.precision[0], args.mode[0]
         pytorch_side(args)
         return
-    shared = ["--arch", args.arch, "--image-size", str(args.image_size), "--patch-size",
-              str(args.patch_size), "--batch-size", str(args.batch_size), "--steps",
-              str(args.steps), "--threads", str(args.threads)]
-    ours, theirs = [], []
-    for _ in range(args.rounds):
-        ours.append(run_json([args.tessera, "bench", "step", "--model", "mae", "--json"] + shared))
-        theirs.append(run_json([args.python, os.path.abspath(__file__), "--pytorch-side",
-                                "--mode", args.mode] + shared))
-    a = statistics.median(r["step_s"] for r in ours)
-    b = statistics.median(r["step_s"] for r in theirs)
-    memory_a = max(r["peak_rss_mb"] for r in ours)
-    memory_b = max(r["peak_rss_mb"] for r in theirs)
-    print(f"{args.arch}, {args.image_size} px, patch {args.patch_size}, batch {args.batch_size}, "
-          f"f32, {args.threads} threads, {args.rounds} rounds of {args.steps} steps in turn")
-    print(f"  tessera  {a:8.3f} s  {args.batch_size / a:8.1f} images/s  {memory_a:7.0f} MB  "
-          f"{100 * ours[0]['utilisation']:.0f} % of the product peak")
-    print(f"  pytorch  {b:8.3f} s  {args.batch_size / b:8.1f} images/s  {memory_b:7.0f} MB  "
-          f"{theirs[0]['version']} {args.mode}, {theirs[0]['threads']} threads, "
-          f"{' '.join(theirs[0]['blas'])}")
-    print(f"  ratio    {b / a:8.2f} x")
+    args.python = args.python or ["/usr/bin/python3"]
+    threads = {name: str(args.threads)
+               for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
+    environment = dict(os.environ, **threads)
+    field = contestants(args)
+    for number in range(args.rounds):
+        for contestant in field if number % 2 == 0 else reversed(field):
+            contestant.run(environment)
+    ours = {c.precision: c for c in field if c.name == "tessera"}
+    results = [c.result(args, ours[c.precision]) for c in field]
+    if args.json:
+        print(json.dumps({"model": "mae", "arch": args.arch, "image_size": args.image_size,
+                          "patch_size": args.patch_size, "batch_size": args.batch_size,
+                          "threads": args.threads, "rounds": args.rounds, "steps": args.steps,
+                          "contestants": results}))
+    else:
+        report(args, results)
+    if all(c.trouble for c in field):
+        sys.exit("pytorch_step.py: nothing could be measured")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,187 @@
+// The bench commands on tiny sizes: what they print and write, and that `bench ops` leaves nothing
+// out. How fast anything is is no business of a test.
+#include <nlohmann/json.hpp>
+#include <set>
+
+#include "tests/ops/table.h"
+#include "tests/tools/program.h"
+#include "tests/tools/well_formed.h"
+
+namespace tessera {
+namespace {
+
+using nlohmann::json;
+
+const Words kTinyStep = {"bench",        "step", "--arch",       "vit_tiny", "--image-size", "16",
+                         "--patch-size", "8",    "--batch-size", "2",        "--steps",      "3"};
+const Words kTinyGemm = {"bench",        "gemm", "--arch",       "vit_tiny",
+                         "--image-size", "16",   "--patch-size", "8",
+                         "--batch-size", "2",    "--seconds",    "0.001"};
+const Words kTinyOps = {"bench", "ops", "--batch-size", "1", "--seconds", "0.001"};
+
+// The one line of JSON that a command prints.
+json line_of(const Words& words) {
+  const Outcome outcome = run(words + Words{"--json"});
+  INFO(outcome.err);
+  REQUIRE(outcome.status == 0);
+  CHECK(outcome.err.empty());
+  REQUIRE(lines_of(outcome.out).size() == 1);
+  return json::parse(outcome.out);
+}
+
+void check_page(const Words& words, const std::vector<std::string>& wanted) {
+  const TempFolder folder;
+  const std::string path = folder.file("page.html");
+  const Outcome outcome = run(words + Words{"--html", path});
+  INFO(outcome.err);
+  REQUIRE(outcome.status == 0);
+  CHECK_FALSE(outcome.out.empty());  // the table is printed all the same
+  CHECK(folder.names() == std::vector<std::string>{"page.html"});
+  const std::string page = slurp(path);
+  CHECK(markup_fault(page) == "");
+  CHECK(page.find("http") == page.npos);
+  CHECK(page.find("<svg") != page.npos);
+  CHECK(page.find("<rect") != page.npos);
+  for (const std::string& text : wanted) {
+    INFO(text);
+    CHECK(page.find(text) != page.npos);
+  }
+}
+
+// Names of columns and rows as a person reads them.
+void check_text(const Words& words, const std::vector<std::string>& wanted) {
+  const Outcome outcome = run(words);
+  INFO(outcome.err);
+  REQUIRE(outcome.status == 0);
+  for (const std::string& text : wanted) {
+    INFO(text);
+    CHECK(outcome.out.find(text) != std::string::npos);
+  }
+}
+
+}  // namespace
+
+TEST_CASE("bench step: one line with what a machine needs") {
+  const json line = line_of(kTinyStep + Words{"--threads", "1"});
+  for (const char* key : {"step_s", "images_per_s", "gflop_per_image", "utilisation", "peak_rss_mb",
+                          "product_peak_gflops"}) {
+    INFO(key);
+    REQUIRE(line.contains(key));
+    CHECK(line[key].get<double>() > 0);
+  }
+  CHECK(line["threads"] == 1);
+  CHECK(line["device"] == "cpu");
+  CHECK(line["precision"] == "f32");
+  CHECK(line["model"] == "mae");
+  CHECK(line["arch"] == "vit_tiny");
+  const double rate = line["images_per_s"], step = line["step_s"];
+  CHECK(rate == Approx(2 / step));
+  const double work = line["gflop_per_image"], peak = line["product_peak_gflops"];
+  CHECK(line["utilisation"].get<double>() == Approx(rate * work / peak));
+}
+
+TEST_CASE("bench step for people, and as a page") {
+  check_text(kTinyStep, {"vit_tiny", "16 px", "median of 3", "product peak", "utilisation", "MiB"});
+  check_page(kTinyStep, {"vit_tiny", "step 3"});
+}
+
+TEST_CASE("bench gemm: every product of the model, three ways, on every implementation") {
+  const json line = line_of(kTinyGemm);
+  CHECK(line["bench"] == "gemm");
+  const double peak = line["product_peak_gflops"];
+  CHECK(peak > 0);
+  std::set<std::string> layers, passes;
+  for (const json& row : line["rows"]) {
+    layers.insert(row["product"]);
+    passes.insert(row["pass"]);
+    for (const std::string name : {"tessera", "onednn", "eigen"}) {
+      INFO(name);
+      const double speed = row[name + "_gflops"];
+      CHECK(speed > 0);
+      CHECK(row[name + "_share"].get<double>() == Approx(speed / peak));
+    }
+  }
+  CHECK(passes == std::set<std::string>{"forward", "dgrad", "wgrad"});
+  CHECK(layers == std::set<std::string>{"patches", "encoder qkv", "encoder proj", "encoder fc1",
+                                        "encoder fc2", "decoder embed", "decoder qkv",
+                                        "decoder proj", "decoder fc1", "decoder fc2", "pred"});
+  CHECK(line["rows"].size() == 3 * layers.size());
+  // Two pictures of 2 x 2 patches: one is visible, three are not; five tokens with the class.
+  for (const json& row : line["rows"]) {
+    if (row["product"] == "patches") CHECK(row["m"] == 2);
+    if (row["product"] == "encoder fc1") {
+      CHECK(row["m"] == 4);
+      CHECK(row["n"] == 4 * 192);
+      CHECK(row["k"] == 192);
+    }
+    if (row["product"] == "decoder qkv") CHECK(row["m"] == 10);
+    if (row["product"] == "pred") {
+      CHECK(row["m"] == 6);
+      CHECK(row["n"] == 8 * 8 * 3);
+    }
+  }
+}
+
+TEST_CASE("bench gemm leaves out implementations that lack the type") {
+  const json line = line_of(kTinyGemm + Words{"--precision", "f64"});
+  CHECK(line["precision"] == "f64");
+  CHECK(line["rows"][0].contains("tessera_gflops"));
+  CHECK_FALSE(line["rows"][0].contains("eigen_gflops"));
+}
+
+TEST_CASE("bench gemm for people, and as a page") {
+  check_text(kTinyGemm, {"product peak", "tessera", "onednn", "eigen", "decoder fc2", "wgrad"});
+  check_page(kTinyGemm, {"encoder qkv", "forward", "GFLOP/s", "Roofline", "<circle"});
+}
+
+TEST_CASE("bench ops leaves out no function of functions.h, or says why") {
+  const json line = line_of(kTinyOps);
+  CHECK(line["bench"] == "ops");
+  const std::vector<std::string> declared =
+      ops_test::declared_functions(slurp("autograd/functions.h"), slurp("engine/elementwise.h"));
+  REQUIRE(declared.size() > 70);  // else the headers were not found
+  std::set<std::string> timed;
+  for (const json& row : line["rows"]) {
+    timed.insert(row["op"]);
+    INFO(row.dump());
+    CHECK(row["seconds"].get<double>() > 0);
+    CHECK(row["gb_per_s"].get<double>() > 0);
+    CHECK(row["share"].get<double>() > 0);
+    // The share is of what binds: the longer of the two least times.
+    const double product = row["gflops"].get<double>() / line["product_peak_gflops"].get<double>();
+    const double copy = row["gb_per_s"].get<double>() / line["copy_gb_per_s"].get<double>();
+    CHECK(row["share"].get<double>() == Approx(std::max(product, copy)));
+    CHECK(row["bound"] == (product > copy ? "product" : "copy"));
+  }
+  for (const std::string& name : declared) {
+    const bool exempt = line["without_cost"].contains(name);
+    INFO(name);
+    CHECK(timed.contains(name) != exempt);  // either a row or a reason, never both
+  }
+  for (const auto& [name, why] : line["without_cost"].items()) {
+    INFO(name);
+    CHECK(std::count(declared.begin(), declared.end(), name) == 1);
+    CHECK(why.get<std::string>().size() > 5);
+  }
+  for (const char* name : {"adamw", "copy", "sum_squares"}) CHECK(timed.contains(name));
+}
+
+TEST_CASE("bench ops: rows that are asked for, forward and backward") {
+  const json line = line_of(kTinyOps + Words{"--only", "softmax,add,where", "--precision", "bf16"});
+  std::vector<std::string> rows;
+  for (const json& row : line["rows"]) {
+    rows.push_back(row["op"].get<std::string>() + " " + row["pass"].get<std::string>());
+  }
+  // The gradient of a sum passes through: nothing to time.
+  CHECK(rows == std::vector<std::string>{"add forward", "where forward", "where backward",
+                                         "softmax forward", "softmax backward"});
+  CHECK(line["precision"] == "bf16");
+}
+
+TEST_CASE("bench ops for people, and as a page") {
+  const Words few = kTinyOps + Words{"--only", "linear,layer_norm"};
+  check_text(few, {"large copy", "product peak", "layer_norm", "backward", "GB/s", "(50, 768)"});
+  check_page(few, {"<circle", "Roofline", "layer_norm", "linear"});
+}
+
+}  // namespace tessera

@@ -1,0 +1,212 @@
+// `tessera bench ops`: each op's forward and backward beside what the machine could do at best, a
+// large product or a large copy, measured in the same run.
+// Rule: what is timed is what training calls: forward records, backward runs alone on what forward
+// left, results come from the allocator's cache.
+#include <algorithm>
+#include <functional>
+#include <memory>
+
+#include "autograd/tape.h"
+#include "engine/backend.h"
+#include "engine/raw.h"
+#include "tools/bench_ops_table.h"
+#include "tools/bench_report.h"
+#include "tools/command.h"
+#include "tools/machine_flags.h"
+
+namespace tessera {
+namespace {
+
+constexpr char kNotes[] =
+    "An op that must carry out F operations and move B bytes cannot take less than the longer of\n"
+    "F / (speed of a large product) and B / (speed of a large copy). Its share is that time over "
+    "the\n"
+    "time it took. B counts what must be read and written once however it is computed; tensors "
+    "that\n"
+    "still lie in a cache can be faster than the copy, and a share then passes 100 %.\n"
+    "\n"
+    "Examples:\n"
+    "  tessera bench ops --html ops.html\n"
+    "  tessera bench ops --only softmax,layer_norm --batch-size 8 --precision bf16";
+
+Tensor filled(const OpInput& input, DType dtype, uint32_t site) {
+  const RandomKey key = {0, 0, site};
+  switch (input.kind) {
+    case OpInput::Kind::kIndex:
+      return raw::to(raw::uniform(input.shape, key, 0, double(input.below)), DType::kI64);
+    case OpInput::Kind::kMask: {
+      constexpr double kTrue = double(vit::kMasked) / vit::kPatches;
+      const Tensor share = Tensor::full(input.shape, kTrue);
+      return raw::compare(CompareOp::kLess, raw::uniform(input.shape, key), share);
+    }
+    default: {  // positive and far from zero, so that log, sqrt and div have nothing to stumble on
+      const Tensor x = raw::to(raw::uniform(input.shape, key, 0.5, 1.5), dtype);
+      if (input.kind == OpInput::Kind::kLeaf) set_requires_grad(x);
+      return x;
+    }
+  }
+}
+
+// "(400, 768) (3072, 768) (3072)"
+std::string shapes_of(const std::vector<OpInput>& inputs) {
+  std::vector<std::string> shapes;
+  for (const OpInput& input : inputs) shapes.push_back(to_string(input.shape));
+  return fmt::format("{}", fmt::join(shapes, " "));
+}
+
+struct OpTime {
+  std::string op, first, on, pass;  // the shapes of the first input and of all
+  Work work;
+  double seconds;
+};
+
+// Forward and backward take turns: each backward runs on what the forward before it left.
+void measure(const OpBench& bench, DType dtype, double budget, std::vector<OpTime>* times) {
+  std::vector<Tensor> inputs;
+  for (const OpInput& input : bench.inputs) {
+    inputs.push_back(filled(input, dtype, static_cast<uint32_t>(inputs.size())));
+  }
+  Tensor y, dy;
+  std::vector<std::function<void()>> works = {[&] { y = bench.run(inputs); }};
+  if (bench.backward.bytes > 0) {
+    works.push_back([&] {
+      if (!dy.defined()) dy = raw::to(raw::uniform(y.shape(), {0, 0, 99}), y.dtype());
+      backward(y, dy);
+      for (const Tensor& x : inputs) {
+        if (requires_grad(x)) zero_grad(x);
+      }
+    });
+  }
+  const std::vector<double> seconds = medians_in_turn(works, budget);
+  const std::string on = shapes_of(bench.inputs), first = on.substr(0, on.find(')') + 1);
+  times->push_back({bench.op, first, on, "forward", bench.forward, seconds[0]});
+  if (seconds.size() > 1) {
+    times->push_back({bench.op, first, on, "backward", bench.backward, seconds[1]});
+  }
+}
+
+struct OpsBench {
+  std::vector<std::string> only;
+  std::string precision = "f32";
+  int64_t batch = 32;
+  double seconds = 0.2;
+  ReportFlags output;
+  MachineFlags machine;
+
+  int run() const {
+    DType dtype;
+    TESSERA_CHECK_USAGE(parse_dtype(precision, &dtype) && is_floating(dtype),
+                        "--precision {}: it is f32, bf16, f16 or f64", precision);
+    TESSERA_CHECK_USAGE(batch > 0 && batch <= 1024, "--batch-size {} is not in 1..1024", batch);
+    TESSERA_CHECK_USAGE(seconds > 0 && seconds <= 60, "--seconds {} must be above 0 and at most 60",
+                        seconds);
+    output.check();
+    machine.apply();
+    const std::vector<OpBench> benches = chosen(op_benches(batch, dtype));
+    const Limits before = measure_limits(dtype);
+    std::vector<OpTime> times;
+    for (const OpBench& bench : benches) {
+      measure(bench, dtype, seconds, &times);
+      backend(Device::kCpu).allocator().end_step();
+    }
+    output.publish(report(times, better_of(before, measure_limits(dtype))));
+    return 0;
+  }
+
+  std::vector<OpBench> chosen(std::vector<OpBench> all) const {
+    for (const std::string& name : only) {
+      TESSERA_CHECK_USAGE(std::any_of(all.begin(), all.end(),
+                                      [&](const OpBench& bench) { return bench.op == name; }),
+                          "--only {}: there is no such row", name);
+    }
+    std::erase_if(all, [&](const OpBench& bench) {
+      return !only.empty() && std::count(only.begin(), only.end(), bench.op) == 0;
+    });
+    return all;
+  }
+
+  Report report(const std::vector<OpTime>& times, const Limits& limits) const {
+    Report r;
+    r.title = fmt::format("Ops at the shapes of training, batch {}, {}, {} threads", batch,
+                          precision, num_threads());
+    r.figures = {
+        {"bench", "", "ops"},
+        {"device", "", "cpu"},
+        {"processor", "processor", backend(Device::kCpu).describe()},
+        {"threads", "", num_threads()},
+        {"precision", "", precision},
+        {"batch_size", "", batch},
+        {"product_peak_gflops", "product peak", limits.flops * 1e-9, "GFLOP/s (measured now)"},
+        {"copy_gb_per_s", "large copy", limits.bytes * 1e-9,
+         "GB/s, read and written (measured now)"}};
+    Value without = Value::object();
+    for (const OpWithoutCost& op : ops_without_cost()) without[op.op] = op.why;
+    r.figures.push_back({"without_cost", "", without});
+    r.columns = {{"op", "op"},
+                 {"pass", "pass"},
+                 {"on", "on"},
+                 {"seconds", "ms", 3, 1e3},
+                 {"gflops", "GFLOP/s", 1},
+                 {"gb_per_s", "GB/s", 1},
+                 {"bound", "bound"},
+                 {"share", "%", 0, 100}};
+    r.bars_title = "Share of what the machine can do";
+    r.limits = limits;
+    for (const OpTime& time : times) {
+      const double product = time.work.flops / limits.flops, copy = time.work.bytes / limits.bytes;
+      const bool computes = product > copy;
+      const double share = std::max(product, copy) / time.seconds;
+      const double flops = time.work.flops / time.seconds, bytes = time.work.bytes / time.seconds;
+      r.rows.push_back({time.op, time.pass, time.on, time.seconds, flops * 1e-9, bytes * 1e-9,
+                        computes ? "product" : "copy", share});
+      r.bars.push_back({time.op + " " + time.first, time.pass, share,
+                        computes ? fmt::format("{:.0f} GFLOP/s", flops * 1e-9)
+                                 : fmt::format("{:.1f} GB/s", bytes * 1e-9)});
+      if (flops > 0) r.dots.push_back({time.op, time.pass, flops / bytes, flops});
+    }
+    return r;
+  }
+};
+
+}  // namespace
+
+std::vector<OpBench> op_benches(int64_t batch, DType dtype) {
+  OpRows rows = {batch, dtype};
+  for (auto* family :
+       {add_elementwise_rows, add_move_rows, add_reduction_rows, add_index_rows, add_product_rows,
+        add_picture_rows, add_norm_rows, add_loss_rows, add_training_rows}) {
+    family(&rows);
+  }
+  return std::move(rows.list);
+}
+
+const std::vector<OpWithoutCost>& ops_without_cost() {
+  static const std::vector<OpWithoutCost> list = [] {
+    std::vector<OpWithoutCost> views;
+    for (const char* op :
+         {"reshape", "permute", "transpose", "expand", "slice", "select", "unbind", "flip"}) {
+      views.push_back({op, "a view: no element moves"});
+    }
+    return views;
+  }();
+  return list;
+}
+
+Command add_bench_ops(CLI::App& bench) {
+  CLI::App& app = *bench.add_subcommand("ops", "time every op beside its limit");
+  auto settings = std::make_shared<OpsBench>();
+  app.add_option("--only", settings->only, "these ops alone, with commas [default: all]")
+      ->delimiter(',')
+      ->type_name("NAMES");
+  app.add_option("--batch-size", settings->batch, "pictures a step [default: 32]")->type_name("N");
+  app.add_option("--precision", settings->precision, "f32, bf16, f16 or f64 [default: f32]")
+      ->type_name("NAME");
+  app.add_option("--seconds", settings->seconds, "spent on each figure [default: 0.2]")
+      ->type_name("S");
+  settings->output.add_to(app);
+  settings->machine.add_to(app);
+  app.footer(kNotes);
+  return {&app, [settings] { return settings->run(); }};
+}
+
+}  // namespace tessera
