@@ -20,7 +20,7 @@ void add_elementwise_rows(OpRows* rows) {
   // One operand: the hidden layer of the decoder's MLP, the largest tensor of a step.
   const Shape hidden = {rows->batch, kTokens, kHidden};
   const int64_t n = numel_of(hidden);
-  const auto unary = [&](const char* name, Saves saves, OpRun run) {
+  const auto unary = [&](const char* name, Saves saves, OpCall run) {
     const int64_t back = saves == Saves::kNothing ? 2 * n : 3 * n;
     rows->add(name, {leaf(hidden)}, rows->work(n, 2 * n), rows->work(n, back), std::move(run));
   };
@@ -40,7 +40,7 @@ void add_elementwise_rows(OpRows* rows) {
   // Two operands: the residual stream. An addition's gradient passes through uncopied.
   const Shape tokens = {rows->batch, kTokens, kNarrow};
   const int64_t t = numel_of(tokens);
-  const auto binary = [&](const std::string& name, Saves saves, OpRun run) {
+  const auto binary = [&](const std::string& name, Saves saves, OpCall run) {
     const Work back = rows->work(2.0 * t, saves == Saves::kNothing ? 3 * t : 5 * t);
     rows->add(name, {leaf(tokens), leaf(tokens)}, rows->work(t, 3 * t),
               name == "add" ? kNoWork : back, std::move(run));

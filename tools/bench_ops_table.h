@@ -29,13 +29,13 @@ struct Work {
 };
 inline constexpr Work kNoWork = {};  // nothing to time
 
-using OpRun = std::function<Tensor(const std::vector<Tensor>&)>;
+using OpCall = std::function<Tensor(const std::vector<Tensor>&)>;
 
 struct OpBench {
   std::string op;  // its name in functions.h, or the backend's
   std::vector<OpInput> inputs;
   Work forward, backward;
-  OpRun run;
+  OpCall run;
 };
 
 // Steps of `batch` pictures, floating tensors of this type: ViT-B/16 at 224 pixels, MAE's decoder,
@@ -61,7 +61,7 @@ struct OpRows {
   const DType dtype;
   std::vector<OpBench> list = {};
 
-  void add(std::string op, std::vector<OpInput> inputs, Work forward, Work backward, OpRun run) {
+  void add(std::string op, std::vector<OpInput> inputs, Work forward, Work backward, OpCall run) {
     list.push_back({std::move(op), std::move(inputs), forward, backward, std::move(run)});
   }
   // `elements` of the chosen type are read or written, and some more bytes.
