@@ -55,7 +55,7 @@ struct StepBench {
     TESSERA_CHECK_USAGE(batch > 0 && steps > 0, "--batch-size and --steps must be positive");
     machine.apply();
     MaeConfig config = mae_preset(arch);
-    config.patch = patch > 0 ? patch : default_patch(config, image_size, image_size);
+    config.patch = patch > 0 ? patch : default_patch(config.patch, image_size, image_size);
     config.image_height = config.image_width = image_size;
     config.check();
     const double flops = cost_of(config).step_flops;
