@@ -37,6 +37,8 @@ const std::map<std::string, void (*)(const File&, Device, Report&)> kRooms = {
     {"mae", run_mae},
     {"beit_pretrain", run_beit_pretraining},
     {"beit_classifier", run_beit_classifier},
+    {"dvae", run_dvae},
+    {"dalle_dvae_encoder", run_dalle_encoder},
 };
 
 // The room for a file: by the model its metadata names, else by how its tensors are called.

@@ -63,6 +63,8 @@ void run_ops(const File& file, Device device, Report& report);
 void run_mae(const File& file, Device device, Report& report);
 void run_beit_pretraining(const File& file, Device device, Report& report);
 void run_beit_classifier(const File& file, Device device, Report& report);
+void run_dvae(const File& file, Device device, Report& report);
+void run_dalle_encoder(const File& file, Device device, Report& report);
 void run_block_masks(const std::string& path, const std::string& name, Report& report);
 void run_transforms(const File& file, Report& report);
 
