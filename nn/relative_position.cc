@@ -36,7 +36,9 @@ Tensor relative_position_index(const Grid& grid) {
 }
 
 Tensor relative_position_bias(const Tensor& table, const Tensor& index) {
-  return permute(embedding(table, index), {2, 0, 1});
+  // Head by head, so that the attention reads whole rows.
+  const Tensor by_head = index_select(transpose(table, 0, 1), 1, raw::reshape(index, {-1}));
+  return reshape(by_head, {table.size(1), index.size(0), index.size(1)});
 }
 
 RelativePositionBias::RelativePositionBias(const Grid& grid, int64_t heads) {
