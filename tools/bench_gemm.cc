@@ -112,7 +112,7 @@ struct GemmBench {
     std::vector<Layer> found;
     const auto add = [&](const std::string& name, int64_t size, int64_t pictures) {
       MaeConfig config = mae_preset(name);
-      config.patch = patch > 0 ? patch : default_patch(config, size, size);
+      config.patch = patch > 0 ? patch : default_patch(config.patch, size, size);
       config.image_height = config.image_width = size;
       config.check();
       add_layers(name, config, pictures, &found);
