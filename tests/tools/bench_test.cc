@@ -17,6 +17,8 @@ const Words kTinyStep = {"bench",        "step", "--arch",       "vit_tiny", "--
 const Words kTinyGemm = {"bench",        "gemm", "--arch",       "vit_tiny",
                          "--image-size", "16",   "--patch-size", "8",
                          "--batch-size", "2",    "--seconds",    "0.001"};
+const Words kTinyData = {"bench",    "data", "--data",       "builtin:", "--image-size", "16",
+                         "--images", "24",   "--batch-size", "5",        "--workers",    "1"};
 const Words kTinyOps = {"bench", "ops", "--batch-size", "1", "--seconds", "0.001"};
 
 // The one line of JSON that a command prints.
@@ -132,6 +134,26 @@ TEST_CASE("bench gemm leaves out implementations that lack the type") {
 TEST_CASE("bench gemm for people, and as a page") {
   check_text(kTinyGemm, {"product peak", "tessera", "onednn", "eigen", "decoder fc2", "wgrad"});
   check_page(kTinyGemm, {"encoder qkv", "forward", "GFLOP/s", "Roofline", "<circle"});
+}
+
+TEST_CASE("bench data: rates of files and of the cache, on one thread and on all") {
+  const json line = line_of(kTinyData);
+  CHECK(line["images"] == 24);
+  CHECK(line["threads"] == 2);
+  CHECK(line["cached_images"] == 24);
+  for (const char* rate : {"decode_images_per_s_core", "first_epoch_images_per_s_core",
+                           "later_epochs_images_per_s_core", "first_epoch_images_per_s",
+                           "later_epochs_images_per_s", "cached_mb"}) {
+    INFO(rate);
+    CHECK(line[rate] > 0);
+  }
+  CHECK(line["later_epochs_images_per_s_core"] > line["first_epoch_images_per_s_core"]);
+  CHECK(line_of(kTinyData + Words{"--decoded-cache", "0"})["cached_images"] == 0);
+}
+
+TEST_CASE("bench data for people, and as a page") {
+  check_text(kTinyData, {"decode alone", "first epoch", "later epochs", "24 pictures", "MiB"});
+  check_page(kTinyData, {"first epoch", "on one thread", "on 2 threads"});
 }
 
 TEST_CASE("bench ops leaves out no function of functions.h, or says why") {
