@@ -40,6 +40,10 @@ Autocast::~Autocast() { low_dtype = before_; }
 
 DType autocast_dtype() { return low_dtype; }
 
+bool may_meet(const Tensor& a, const Tensor& b) {
+  return a.dtype() == b.dtype() || (autocast_enabled() && castable(a) && castable(b));
+}
+
 DType autocast_result(DType input) {
   return autocast_enabled() && input != DType::kF64 ? low_dtype : input;
 }

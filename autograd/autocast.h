@@ -44,6 +44,8 @@ class Autocast {
 
 DType autocast_dtype();  // kF32: off
 inline bool autocast_enabled() { return autocast_dtype() != DType::kF32; }
+// Whether two floating inputs of a composed op may meet: of one dtype, or about to be cast.
+bool may_meet(const Tensor& a, const Tensor& b);
 // What an op of policy kInside gives for an input of dtype `input`.
 DType autocast_result(DType input);
 

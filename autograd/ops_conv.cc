@@ -128,9 +128,8 @@ struct ConvTranspose2dOp {
 
 Tensor with_bias(const char* op, const Tensor& y, const Tensor& b) {
   if (!b.defined()) return y;
-  TESSERA_CHECK(
-      b.ndim() == 1 && b.size(0) == y.size(1) && (b.dtype() == y.dtype() || autocast_enabled()),
-      "[{}] bias {} does not fit the output {}", op, describe(b), describe(y));
+  TESSERA_CHECK(b.ndim() == 1 && b.size(0) == y.size(1) && may_meet(b, y),
+                "[{}] bias {} does not fit the output {}", op, describe(b), describe(y));
   return y + reshape(to(b, y.dtype()), {1, b.numel(), 1, 1});  // autocast: the sum stays low
 }
 

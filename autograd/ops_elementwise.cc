@@ -112,6 +112,13 @@ struct ToOp {
   std::vector<Tensor> backward(Node&, const Tensor& dy) { return {raw::to(dy, before)}; }
 };
 
+// No gradient, so no node; under autocast the inputs meet as those of a binary op do.
+Tensor compare(CompareOp op, const Tensor& a, const Tensor& b) {
+  if (!autocast_enabled()) return raw::compare(op, a, b);
+  const std::vector<Tensor> values = autocast(kCastWidest, {a, b});
+  return raw::compare(op, values[0], values[1]);
+}
+
 #define TESSERA_FUNCTION_NAME(Name, name, ...) constexpr char kNameOf##Name[] = #name;
 TESSERA_UNARY_OPS(TESSERA_FUNCTION_NAME)
 TESSERA_UNARY_OPS_1(TESSERA_FUNCTION_NAME)
@@ -137,7 +144,7 @@ TESSERA_BINARY_OPS(TESSERA_FUNCTION_NAME)
     return apply(BinaryNode<BinaryOp::k##Name, Saves::saves, kNameOf##Name>{}, a, b); \
   }
 #define TESSERA_DEFINE_COMPARE(Name, name) \
-  Tensor name(const Tensor& a, const Tensor& b) { return raw::compare(CompareOp::k##Name, a, b); }
+  Tensor name(const Tensor& a, const Tensor& b) { return compare(CompareOp::k##Name, a, b); }
 
 TESSERA_UNARY_OPS(TESSERA_DEFINE_UNARY)
 TESSERA_UNARY_OPS_1(TESSERA_DEFINE_UNARY_1)

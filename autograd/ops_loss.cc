@@ -45,7 +45,7 @@ struct CrossEntropyOp {
 
 void check_pair(const char* op, const Tensor& x, const Tensor& target) {
   TESSERA_CHECK(x.defined() && target.defined() && x.shape() == target.shape() &&
-                    x.dtype() == target.dtype() && is_floating(x.dtype()) && x.numel() > 0,
+                    may_meet(x, target) && is_floating(x.dtype()) && x.numel() > 0,
                 "[{}] x {} and target {} do not fit", op, describe(x), describe(target));
 }
 
@@ -105,7 +105,7 @@ Tensor smooth_l1_loss(const Tensor& x, const Tensor& target, double beta) {
   check_pair("smooth_l1_loss", x, target);
   TESSERA_CHECK(beta > 0, "[smooth_l1_loss] beta must be positive, got {}", beta);
   const Tensor distance = abs(x - target);
-  const Tensor limit = Tensor::full({}, beta, x.dtype(), x.device());
+  const Tensor limit = Tensor::full({}, beta, distance.dtype(), x.device());
   return mean(where(raw::compare(CompareOp::kLess, distance, limit),
                     mul_scalar(square(distance), 0.5 / beta), add_scalar(distance, -0.5 * beta)));
 }

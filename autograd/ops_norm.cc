@@ -163,10 +163,9 @@ Tensor batch_norm_train(const Tensor& x, const Tensor& w, const Tensor& b, doubl
   TESSERA_CHECK(x.defined() && x.ndim() >= 2 && x.numel() > x.size(1),
                 "[batch_norm_train] needs more than one value for each channel: x {}", describe(x));
   for (const Tensor* p : {&w, &b}) {
-    TESSERA_CHECK(
-        !p->defined() || (p->ndim() == 1 && p->size(0) == x.size(1) && p->dtype() == x.dtype()),
-        "[batch_norm_train] weight {}, bias {} do not fit x {}", describe(w), describe(b),
-        describe(x));
+    TESSERA_CHECK(!p->defined() || (p->ndim() == 1 && p->size(0) == x.size(1) && may_meet(*p, x)),
+                  "[batch_norm_train] weight {}, bias {} do not fit x {}", describe(w), describe(b),
+                  describe(x));
   }
   const Tensor channels = transpose(x, 0, 1);  // (C, N, ...)
   const Tensor rows = reshape(channels, {x.size(1), x.numel() / x.size(1)});
@@ -190,9 +189,9 @@ Tensor group_norm(const Tensor& x, int64_t groups, const Tensor& w, const Tensor
       x.defined() && x.ndim() >= 2 && groups > 0 && x.size(1) % groups == 0 && x.numel() > 0,
       "[group_norm] {} groups do not divide the channels of x {}", groups, describe(x));
   for (const Tensor* p : {&w, &b}) {
-    TESSERA_CHECK(
-        !p->defined() || (p->ndim() == 1 && p->size(0) == x.size(1) && p->dtype() == x.dtype()),
-        "[group_norm] weight {}, bias {} do not fit x {}", describe(w), describe(b), describe(x));
+    TESSERA_CHECK(!p->defined() || (p->ndim() == 1 && p->size(0) == x.size(1) && may_meet(*p, x)),
+                  "[group_norm] weight {}, bias {} do not fit x {}", describe(w), describe(b),
+                  describe(x));
   }
   const Tensor rows = reshape(x, {x.size(0) * groups, x.numel() / (x.size(0) * groups)});
   Tensor y = reshape(layer_norm(rows, {}, {}, eps), x.shape());

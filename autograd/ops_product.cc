@@ -63,8 +63,7 @@ struct LinearOp {
     const Tensor dy = raw::contiguous(dy_any);                      // (..., N)
     const Tensor rows = raw::reshape(dy, {-1, dy.shape().back()});  // (M, N)
     Tensor dx, dw, db;
-    if (node.wants(0)) dx = raw::linear(dy, raw::transpose(w.get(kName), 0, 1), {});
-    if (node.wants(1)) {
+    if (node.wants(1)) {  // first: an input that is made again goes before dx needs room
       const Tensor in = x.get(kName);
       const Tensor inputs = raw::reshape(in, {rows.shape()[0], in.shape().back()});  // (M, K)
       GradSink sink;
@@ -75,6 +74,7 @@ struct LinearOp {
       raw::gemm_into(raw::transpose(rows, 0, 1), inputs, out, direct ? sink.beta : 0.0);
       if (!direct) dw = out;
     }
+    if (node.wants(0)) dx = raw::linear(dy, raw::transpose(w.get(kName), 0, 1), {});
     if (node.wants(2)) db = raw::sum_rows(rows, bias_dtype);
     return {dx, dw, db};
   }

@@ -50,6 +50,7 @@ struct StepBench {
     options.shadow = low;
     AdamW optimizer(mae, options);
     CachingAllocator& allocator = backend(Device::kCpu).allocator();
+    allocator.flush();  // what measuring the peak left
     allocator.reset_peak();
     Bytes bytes;
     bytes.arenas = optimizer.arena_bytes();
@@ -77,6 +78,7 @@ struct StepBench {
     if (watch) fmt::print(stderr, "{}\n", watch->table(steps, peak));
     watch.reset();
     bytes.peak = allocator.stats().peak_bytes;
+    bytes.cached = allocator.stats().cached_bytes;
     output.publish(report(times, flops, peak, bytes));
     return 0;
   }
@@ -85,7 +87,7 @@ struct StepBench {
   // gradients on their way; the rest of the resident memory is the program, its libraries' packed
   // operands, and freed blocks.
   struct Bytes {
-    size_t arenas = 0, saved = 0, peak = 0;
+    size_t arenas = 0, saved = 0, peak = 0, cached = 0;
   };
 
   Report report(const std::vector<double>& times, double flops, double peak,
@@ -111,7 +113,8 @@ struct StepBench {
                  {"peak_rss_mb", "peak memory", mebibytes(size_t(peak_memory_bytes())), "MiB", 0},
                  {"tensor_peak_mb", "  of tensors", mebibytes(bytes.peak), "MiB", 0},
                  {"arena_mb", "  of arenas", mebibytes(bytes.arenas), "MiB", 0},
-                 {"saved_mb", "  saved", mebibytes(bytes.saved), "MiB for backward", 0}};
+                 {"saved_mb", "  saved", mebibytes(bytes.saved), "MiB for backward", 0},
+                 {"cached_mb", "  freed, kept", mebibytes(bytes.cached), "MiB after a step", 0}};
     r.bars_title = "Share of the product peak, step by step";
     for (size_t i = 0; i < times.size(); ++i) {
       r.bars.push_back({fmt::format("step {}", i + 1), "utilisation", utilisation * step / times[i],

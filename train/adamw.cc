@@ -29,38 +29,43 @@ AdamW::AdamW(Module& model, const AdamWOptions& options) : options_(options) {
     size += (tensor.numel() + kAlign - 1) / kAlign * kAlign;
   });
   TESSERA_CHECK(size > 0, "[AdamW] the model has nothing to train");
+  // Parameters first, and the model's own tensors back to the system: else building the optimizer
+  // would be what needs the most memory of all.
   parameters_ = Tensor::zeros({size}, DType::kF32, device);
-  gradients_ = Tensor::zeros({size}, DType::kF32, device);
-  exp_avg_ = Tensor::zeros({size}, DType::kF32, device);
-  exp_avg_sq_ = Tensor::zeros({size}, DType::kF32, device);
-  if (options_.shadow != DType::kF32) shadow_ = Tensor::zeros({size}, options_.shadow, device);
   int64_t at = 0;
   model.visit([&](const std::string& name, Tensor& tensor, StateKind kind) {
     if (kind != StateKind::kTrained || !requires_grad(tensor)) return;
-    const Shape shape = tensor.shape();
-    Slot slot{name,
-              slot_view(parameters_, at, shape),
-              slot_view(gradients_, at, shape),
-              slot_view(exp_avg_, at, shape),
-              slot_view(exp_avg_sq_, at, shape),
-              {}};
+    Slot slot;
+    slot.name = name;
+    slot.parameter = slot_view(parameters_, at, tensor.shape());
     raw::copy_(slot.parameter, tensor);
     set_requires_grad(slot.parameter);
-    set_grad_slot(slot.parameter, slot.gradient);
-    if (shadow_.defined()) {
-      slot.shadow = slot_view(shadow_, at, shape);
-      raw::copy_(slot.shadow, slot.parameter);
-      set_shadow(slot.parameter, slot.shadow);
-    }
     tensor = slot.parameter;
     AdamWSegment segment;
     segment.begin = at;
-    segment.end = at + slot.parameter.numel();
-    segment.weight_decay = shape.size() > 1 ? static_cast<float>(options_.weight_decay) : 0.0f;
+    segment.end = at + tensor.numel();
+    segment.weight_decay = tensor.ndim() > 1 ? static_cast<float>(options_.weight_decay) : 0.0f;
     segments_.push_back(segment);
     slots_.push_back(std::move(slot));
     at += (tensor.numel() + kAlign - 1) / kAlign * kAlign;
   });
+  parameters_.backend().allocator().flush();
+  gradients_ = Tensor::zeros({size}, DType::kF32, device);
+  exp_avg_ = Tensor::zeros({size}, DType::kF32, device);
+  exp_avg_sq_ = Tensor::zeros({size}, DType::kF32, device);
+  if (options_.shadow != DType::kF32) shadow_ = raw::to(parameters_, options_.shadow);
+  for (size_t i = 0; i < slots_.size(); ++i) {
+    Slot& slot = slots_[i];
+    const int64_t begin = segments_[i].begin;
+    const Shape& shape = slot.parameter.shape();
+    slot.gradient = slot_view(gradients_, begin, shape);
+    slot.exp_avg = slot_view(exp_avg_, begin, shape);
+    slot.exp_avg_sq = slot_view(exp_avg_sq_, begin, shape);
+    set_grad_slot(slot.parameter, slot.gradient);
+    if (!shadow_.defined()) continue;
+    slot.shadow = slot_view(shadow_, begin, shape);
+    set_shadow(slot.parameter, slot.shadow);
+  }
 }
 
 void AdamW::zero_grad() {

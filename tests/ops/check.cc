@@ -2,6 +2,7 @@
 #include "tests/ops/check.h"
 
 #include <cmath>
+#include <utility>
 
 #include "autograd/autocast.h"
 #include "autograd/tape.h"
@@ -21,12 +22,17 @@ constexpr DType kFloats[] = {DType::kF64, DType::kF32, DType::kF16, DType::kBF16
 // What a case gives on placed inputs.
 class Trial {
  public:
-  Trial(const Case& c, const Arrays& inputs, DType dtype, Layout layout, Device device) : case_(c) {
+  Trial(const Case& c, const Arrays& inputs, DType dtype, Layout layout, Device device)
+      : Trial(c, inputs, dtype, dtype, layout, device) {}
+  // The first floating input of another dtype than the rest.
+  Trial(const Case& c, const Arrays& inputs, DType first, DType rest, Layout layout, Device device)
+      : case_(c) {
+    DType floating = first;
     for (size_t k = 0; k < inputs.size(); ++k) {
       const Fill fill = c.inputs[k].fill;
       const DType type = fill == Fill::kIndex  ? DType::kI64
                          : fill == Fill::kBool ? DType::kBool
-                                               : dtype;
+                                               : std::exchange(floating, rest);
       placed_.emplace_back(inputs[k], type, layout, device);
       tensors_.push_back(placed_.back().tensor());
       if (c.inputs[k].differentiable) set_requires_grad(tensors_.back());
@@ -274,12 +280,14 @@ Faults check_gradients(const Case& c, Device device) {
 Faults check_autocast(const Case& c, Device device) {
   Faults faults;
   if (c.roundings == 0) return faults;
-  for (const DType low : {DType::kF16, DType::kBF16}) {
-    attempt(&faults, c, fmt::format("autocast {}", tessera::name_of(low)), [&]() -> std::string {
+  const auto check = [&](DType first, DType low) {
+    const std::string where =
+        fmt::format("autocast {}, first input {}", tessera::name_of(low), tessera::name_of(first));
+    attempt(&faults, c, where, [&]() -> std::string {
       // Inputs that the cast leaves as they are, so that only what the op rounds is measured.
       const Arrays inputs = rounded_inputs(c, make_inputs(c, Layout::kContiguous), low);
       const Autocast autocast(low);
-      Trial trial(c, inputs, DType::kF32, Layout::kContiguous, device);
+      Trial trial(c, inputs, first, DType::kF32, Layout::kContiguous, device);
       const Tensor y = trial.forward();
       const bool asked_for = c.result.has_value() && y.dtype() == *c.result;
       if (is_floating(y.dtype()) && y.dtype() != DType::kF32 && y.dtype() != low && !asked_for) {
@@ -297,6 +305,10 @@ Faults check_autocast(const Case& c, Device device) {
       }
       return compare_outcomes(have, want, low, c.roundings);
     });
+  };
+  for (const DType low : {DType::kF16, DType::kBF16}) {
+    check(DType::kF32, low);
+    check(low, low);  // as a product before it gave it
   }
   return faults;
 }
