@@ -10,9 +10,7 @@
 namespace tessera {
 
 PhiloxStream stream_at(uint64_t seed, int64_t epoch, RandomSite site, int64_t position) {
-  const RandomKey key = {seed, static_cast<uint32_t>(epoch), site};
-  const PhiloxBlock block = key.block(static_cast<uint64_t>(position));
-  return PhiloxStream({block[0] | uint64_t{block[1]} << 32, block[2], block[3]});
+  return stream_at({seed, static_cast<uint32_t>(epoch), site}, static_cast<uint64_t>(position));
 }
 
 Region draw_crop(int height, int width, std::array<double, 2> scale, PhiloxStream& random,

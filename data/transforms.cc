@@ -19,11 +19,6 @@ int half_rounded_to_even(int n) { return n % 2 == 0 ? n / 2 : (n + 1) / 2 / 2 * 
 // cos and sin cut to 15 decimals, so that right angles are exact.
 double rounded15(double x) { return std::stod(fmt::format("{:.15f}", x)); }
 
-// Output pixel (x, y) looks at input (a x + b y + c, d x + e y + f).
-struct Affine {
-  double a, b, c, d, e, f;
-};
-
 Image affine_nearest(const Image& image, const Affine& m, uint8_t fill) {
   auto fixed = [](double v) { return static_cast<int64_t>(std::floor(v * 65536.0 + 0.5)); };
   const int64_t a = fixed(m.a), b = fixed(m.b), d = fixed(m.d), e = fixed(m.e);
@@ -124,10 +119,15 @@ Image hflip(const Image& image) {
   return out;
 }
 
-Image rotate(const Image& image, double angle, Interpolation interpolation, uint8_t fill) {
+Image affine(const Image& image, const Affine& map, Interpolation interpolation, uint8_t fill) {
   TESSERA_CHECK(
       interpolation == Interpolation::kNearest || interpolation == Interpolation::kBilinear,
-      "[rotate] only nearest and bilinear are known");
+      "[affine] only nearest and bilinear are known");
+  return interpolation == Interpolation::kNearest ? affine_nearest(image, map, fill)
+                                                  : affine_bilinear(image, map, fill);
+}
+
+Image rotate(const Image& image, double angle, Interpolation interpolation, uint8_t fill) {
   double turn = std::fmod(angle, 360.0);
   if (turn < 0) turn += 360.0;
   const double radians = -(turn * (std::numbers::pi / 180.0));
@@ -135,8 +135,7 @@ Image rotate(const Image& image, double angle, Interpolation interpolation, uint
   const double cx = image.width / 2.0, cy = image.height / 2.0;
   const Affine m = {cosine, sine,   cosine * -cx + sine * -cy + cx,
                     -sine,  cosine, -sine * -cx + cosine * -cy + cy};
-  return interpolation == Interpolation::kNearest ? affine_nearest(image, m, fill)
-                                                  : affine_bilinear(image, m, fill);
+  return affine(image, m, interpolation, fill);
 }
 
 Normalizer::Normalizer(std::span<const float> mean, std::span<const float> std)

@@ -28,6 +28,13 @@ inline Image center_crop(const Image& image, int size) { return center_crop(imag
 
 Image hflip(const Image& image);
 
+// Output pixel (x, y) looks at input (a x + b y + c, d x + e y + f); what comes in from outside is
+// `fill` in every channel. kNearest or kBilinear.
+struct Affine {
+  double a, b, c, d, e, f;
+};
+Image affine(const Image& image, const Affine& map, Interpolation interpolation, uint8_t fill = 0);
+
 // Anticlockwise by `angle` degrees about the centre, same size; what comes in from outside is
 // `fill` in every channel. kNearest or kBilinear.
 Image rotate(const Image& image, double angle, Interpolation interpolation, uint8_t fill = 0);
@@ -39,6 +46,22 @@ Image adjust_saturation(const Image& image, double factor);
 
 // Turns the hue by `factor` of the circle, -0.5..0.5, through Pillow's 8-bit HSV.
 Image adjust_hue(const Image& image, double factor);
+
+// Towards the picture smoothed by the 3 x 3 kernel 1, 1, 1; 1, 5, 1; 1, 1, 1 (its outermost pixels
+// stay as they are), away from it for factors above 1. factor >= 0.
+Image adjust_sharpness(const Image& image, double factor);
+
+// Level by level: the highest `bits` of each value, 0..8; values from `threshold` on, 0..256,
+// inverted; all inverted.
+Image posterize(const Image& image, int bits);
+Image solarize(const Image& image, int threshold);
+Image invert(const Image& image);
+// `amount` more for each value below 128, at most 255 (timm's SolarizeAdd).
+Image solarize_add(const Image& image, int amount);
+// Channel by channel: the values stretched to 0..255; and so that each level is as frequent as
+// Pillow's equalize makes it.
+Image autocontrast(const Image& image);
+Image equalize(const Image& image);
 
 // ITU-R 601 luma, in 1 channel or repeated in 3.
 Image grayscale(const Image& image, int channels = 3);

@@ -1,4 +1,4 @@
-// Colour: blends towards grey and black, hue through HSV, luma.
+// Colour: blends towards grey, black and smooth, hue through HSV, luma.
 // Rule: Pillow's arithmetic, type by type (float where it has float, truncation where it
 // truncates).
 #include <algorithm>
@@ -122,6 +122,24 @@ Image adjust_hue(const Image& image, double factor) {
     Hsv hsv = hsv_of(&image.pixels[i]);
     hsv.h = static_cast<uint8_t>(hsv.h + shift);
     rgb_of(hsv, &out.pixels[i]);
+  }
+  return out;
+}
+
+Image adjust_sharpness(const Image& image, double factor) {
+  check_factor("adjust_sharpness", factor);
+  Image out = image;
+  const int step = image.channels;
+  for (int y = 1; y + 1 < image.height; ++y) {
+    for (int i = step; i + step < static_cast<int>(image.row_bytes()); ++i) {
+      int sum = 4 * image.row(y)[i];
+      for (int dy = -1; dy <= 1; ++dy) {
+        const uint8_t* row = image.row(y + dy) + i;
+        sum += row[-step] + row[0] + row[step];
+      }
+      const int smooth = (2 * sum + 13) / 26;  // sum / 13, rounded
+      out.row(y)[i] = blend(smooth, image.row(y)[i], static_cast<float>(factor));
+    }
   }
   return out;
 }

@@ -73,6 +73,13 @@ class PhiloxStream {
   PhiloxBlock block_{};
 };
 
+// The stream of one position (a picture of a batch or of an epoch): a key that Philox itself
+// derives, so that positions share no numbers.
+inline PhiloxStream stream_at(RandomKey key, uint64_t position) {
+  const PhiloxBlock block = key.block(position);
+  return PhiloxStream({block[0] | uint64_t{block[1]} << 32, block[2], block[3]});
+}
+
 // Sites for host-side draws; call-order sites of a training step start at kFirstStepSite.
 enum RandomSite : uint32_t {
   kSiteWeights = 1,

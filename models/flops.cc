@@ -1,4 +1,4 @@
-// Counting a masked autoencoder's parameters, FLOPs and activations.
+// Counting parameters, FLOPs and activations.
 #include "models/flops.h"
 
 namespace tessera {
@@ -6,63 +6,113 @@ namespace {
 
 int64_t linear_parameters(int64_t in, int64_t out) { return in * out + out; }
 
-// Two norms, qkv, proj, fc1, fc2.
-int64_t block_parameters(int64_t width, int64_t hidden) {
-  return 4 * width + linear_parameters(width, 3 * width) + linear_parameters(width, width) +
-         linear_parameters(width, hidden) + linear_parameters(hidden, width);
+// A block's width, that of its attention (heads times head width) and its MLP's.
+struct BlockSize {
+  int64_t width, attention, hidden;
+
+  // Two norms, qkv with its biases, proj, fc1, fc2.
+  int64_t parameters(int64_t qkv_biases) const {
+    return 4 * width + 3 * attention * width + qkv_biases + linear_parameters(attention, width) +
+           linear_parameters(width, hidden) + linear_parameters(hidden, width);
+  }
+  // Multiply-adds on n tokens: four products, then q k^T and the mixing of v.
+  double macs(double n) const {
+    return n * (4 * double(width) * double(attention) + 2 * double(width) * double(hidden)) +
+           2 * n * n * double(attention);
+  }
+  // Numbers kept for each token: x, qkv, the attention's output, x after the first half, fc1's
+  // output. Both norms and the GELU are made again for their gradients.
+  double kept() const { return double(2 * width + 4 * attention + hidden); }
+};
+
+// Row statistics, the allocator's size classes and the backward pass's own buffers: measured peaks
+// are 6 to 9 % higher (tiny, small and base, batch 8 to 128).
+constexpr double kBytesOfKept = 1.08 * 4;
+
+void set_flops(ModelCost& cost, double embed_macs, double other_macs) {
+  cost.forward_flops = 2 * (embed_macs + other_macs);
+  cost.step_flops = 2 * (2 * embed_macs + 3 * other_macs);
 }
 
-// Multiply-adds of one block on n tokens: four products, then q k^T and the mixing of v.
-double block_macs(double n, double width, double hidden) {
-  return n * (4 * width * width + 2 * width * hidden) + 2 * n * n * width;
-}
+// Tower with the head that a model puts on it: `head_parameters`, and for one picture its
+// multiply-adds and the numbers it keeps.
+ModelCost cost_of_tower(const VitConfig& c, int64_t head_parameters, double head_macs,
+                        double head_kept) {
+  const int64_t tokens = 1 + c.patches(), attention = c.attention_dim();
+  const BlockSize block = {c.dim, attention, c.hidden()};
+  const int64_t biases = c.qkv_bias == QkvBias::kAll          ? 3 * attention
+                         : c.qkv_bias == QkvBias::kQueryValue ? 2 * attention
+                                                              : 0;
+  const int64_t tables = c.relative_bias == RelativeBias::kNone     ? 0
+                         : c.relative_bias == RelativeBias::kShared ? 1
+                                                                    : c.depth;
+  const int64_t scales = c.layer_scale > 0 ? 2 * c.dim : 0;
+  ModelCost cost;
+  cost.parameters = c.dim + (c.absolute_positions ? tokens * c.dim : 0) +
+                    linear_parameters(c.patch_values(), c.dim) +
+                    tables * relative_distances(c.grid()) * c.heads +
+                    c.depth * (block.parameters(biases) + scales) + head_parameters;
+  cost.trained_parameters = cost.parameters;
 
-// Numbers a block keeps for each token: x, qkv, the attention's output, x after the first half,
-// fc1's output. Both norms and the GELU are made again for their gradients.
-double block_kept(double width, double hidden) { return 6 * width + hidden; }
+  const double n = double(tokens), depth = double(c.depth), dim = double(c.dim);
+  const double embed = double(c.patches() * c.patch_values()) * dim;
+  set_flops(cost, embed, depth * block.macs(n) + head_macs);
+  // Layer scale keeps what it multiplies, once in each half.
+  const double kept = block.kept() + double(scales);
+  cost.activation_bytes =
+      kBytesOfKept * (double(c.patches() * c.patch_values()) + depth * n * kept + head_kept);
+  cost.batch_bytes = 4 * double(tables * c.heads) * n * n;
+  return cost;
+}
 
 }  // namespace
 
-MaeCost cost_of(const MaeConfig& c) {
-  const int64_t tokens = 1 + c.patches(), hidden = c.hidden(c.dim);
-  const int64_t decoder_hidden = c.hidden(c.decoder_dim);
-  const int64_t encoder = c.dim + linear_parameters(c.patch_values(), c.dim) +
-                          c.depth * block_parameters(c.dim, hidden) + 2 * c.dim;
-  const int64_t decoder = c.decoder_dim + linear_parameters(c.dim, c.decoder_dim) +
-                          c.decoder_depth * block_parameters(c.decoder_dim, decoder_hidden) +
-                          2 * c.decoder_dim + linear_parameters(c.decoder_dim, c.patch_values());
-  MaeCost cost;
-  cost.trained_parameters = encoder + decoder;
+ModelCost cost_of(const MaeConfig& c) {
+  const int64_t tokens = 1 + c.patches();
+  const BlockSize encoder = {c.dim, c.dim, c.hidden(c.dim)};
+  const BlockSize decoder = {c.decoder_dim, c.decoder_dim, c.hidden(c.decoder_dim)};
+  ModelCost cost;
+  cost.trained_parameters = c.dim + linear_parameters(c.patch_values(), c.dim) +
+                            c.depth * encoder.parameters(3 * c.dim) + 2 * c.dim + c.decoder_dim +
+                            linear_parameters(c.dim, c.decoder_dim) +
+                            c.decoder_depth * decoder.parameters(3 * c.decoder_dim) +
+                            2 * c.decoder_dim + linear_parameters(c.decoder_dim, c.patch_values());
   cost.parameters = cost.trained_parameters + tokens * (c.dim + c.decoder_dim);
 
   const double dim = double(c.dim), width = double(c.decoder_dim),
                values = double(c.patch_values());
   const double kept = double(c.kept()), visible = 1 + kept, all = double(tokens);
   const double removed = all - visible;
-  const double embed = kept * values * dim;
-  const double rest = double(c.depth) * block_macs(visible, dim, double(hidden)) +
-                      visible * dim * width +
-                      double(c.decoder_depth) * block_macs(all, width, double(decoder_hidden)) +
-                      removed * width * values;
-  cost.forward_flops = 2 * (embed + rest);
-  cost.step_flops = 2 * (2 * embed + 3 * rest);
+  set_flops(cost, kept * values * dim,
+            double(c.depth) * encoder.macs(visible) + visible * dim * width +
+                double(c.decoder_depth) * decoder.macs(all) + removed * width * values);
 
   // Beside the blocks: patch vectors; final norms' input and output; the decoder's gathered rows;
   // prediction, target and their difference.
-  const double kept_numbers =
-      kept * values + visible * 2 * dim +
-      double(c.depth) * visible * block_kept(dim, double(hidden)) +
-      double(c.decoder_depth) * all * block_kept(width, double(decoder_hidden)) +
-      removed * (2 * width + 2 * values);
-  // Row statistics, the allocator's size classes and the backward pass's own buffers: measured
-  // peaks are 6 to 9 % higher (tiny, small and base, batch 8 to 128).
-  cost.activation_bytes = 1.08 * 4 * kept_numbers;
+  cost.activation_bytes =
+      kBytesOfKept *
+      (kept * values + visible * 2 * dim + double(c.depth) * visible * encoder.kept() +
+       double(c.decoder_depth) * all * decoder.kept() + removed * (2 * width + 2 * values));
   return cost;
 }
 
-double training_bytes(const MaeCost& cost, int64_t batch) {
+ModelCost cost_of(const BeitConfig& c, int64_t target) {
+  const double rows = double(target), dim = double(c.dim), vocab = double(c.vocab);
+  // Beside the tower mask token, norm and head; the last norm's input and output, logits and their
+  // gradient.
+  return cost_of_tower(c, 3 * c.dim + linear_parameters(c.dim, c.vocab), rows * dim * vocab,
+                       rows * (2 * dim + 2 * vocab));
+}
+
+ModelCost cost_of(const ClassifierConfig& c) {
+  const double dim = double(c.dim), classes = double(c.classes);
+  return cost_of_tower(c, 2 * c.dim + linear_parameters(c.dim, c.classes), dim * classes,
+                       2 * dim + 2 * classes);
+}
+
+double training_bytes(const ModelCost& cost, int64_t batch) {
   return 4.0 * double(cost.parameters) + 3 * 4.0 * double(cost.trained_parameters) +
-         double(batch) * cost.activation_bytes;
+         double(batch) * cost.activation_bytes + cost.batch_bytes;
 }
 
 }  // namespace tessera

@@ -69,11 +69,16 @@ Mae::Mae(const MaeConfig& config)
   add_child("decoder_norm", decoder_norm_);
   add_child("decoder_pred", decoder_pred_);
   for (int64_t i = 0; i < config.depth; ++i) {
-    blocks_.append(config.dim, config.heads, config.hidden(config.dim), config.norm_eps);
+    blocks_.append(BlockOptions{.dim = config.dim,
+                                .heads = config.heads,
+                                .mlp_hidden = config.hidden(config.dim),
+                                .norm_eps = config.norm_eps});
   }
   for (int64_t i = 0; i < config.decoder_depth; ++i) {
-    decoder_blocks_.append(config.decoder_dim, config.decoder_heads,
-                           config.hidden(config.decoder_dim), config.norm_eps);
+    decoder_blocks_.append(BlockOptions{.dim = config.decoder_dim,
+                                        .heads = config.decoder_heads,
+                                        .mlp_hidden = config.hidden(config.decoder_dim),
+                                        .norm_eps = config.norm_eps});
   }
   const int64_t height = config.grid_height(), width = config.grid_width();
   raw::copy_(pos_embed_, sincos_positions(config.dim, height, width));

@@ -1,4 +1,5 @@
 // Random masking: one stable argsort a picture, the rest is bookkeeping with indices.
+// Rule: tensors are read and written whole, on the host.
 #include "models/masks.h"
 
 #include <algorithm>
@@ -56,6 +57,52 @@ Masking random_masking(const Tensor& noise, int64_t kept) {
           .removed_tokens = Tensor::from(gone_tokens, {batch, removed}, device),
           .ids_restore = Tensor::from(restore, {batch, patches}, device),
           .decoder_rows = Tensor::from(rows, {batch, 1 + patches}, device)};
+}
+
+Tensor MaskedPatches::labels(const Tensor& token_ids) const {
+  TESSERA_CHECK(
+      token_ids.defined() && token_ids.shape() == mask.shape() && token_ids.dtype() == DType::kI64,
+      "[masked_patches] visual tokens {} do not fit patches {}", describe(token_ids),
+      describe(mask));
+  // Token 0, the class token, has no visual token: what pads the list finds the ignored label.
+  const Tensor ignored =
+      Tensor::full({token_ids.size(0), 1}, double(kIgnoredLabel), DType::kI64, token_ids.device());
+  return raw::gather(raw::cat({ignored, token_ids}, 1), 1, tokens);
+}
+
+MaskedPatches masked_patches(const Tensor& mask, int64_t target) {
+  TESSERA_CHECK(mask.defined() && mask.ndim() == 2 && mask.dtype() == DType::kBool && target > 0,
+                "[masked_patches] needs a bool mask (pictures, patches) and a target above 0: {}, "
+                "{}",
+                describe(mask), target);
+  const int64_t batch = mask.size(0), patches = mask.size(1);
+  const std::vector<uint8_t> masked = raw::to(mask, DType::kU8).to_vector<uint8_t>();
+  std::vector<int64_t> tokens(static_cast<size_t>(batch * target), 0);
+  MaskedPatches result;
+  for (int64_t b = 0; b < batch; ++b) {
+    int64_t listed = 0;
+    for (int64_t i = 0; i < patches; ++i) {
+      if (masked[b * patches + i] == 0) continue;
+      TESSERA_CHECK(listed < target, "[masked_patches] picture {} has more than {} masked patches",
+                    b, target);
+      tokens[b * target + listed++] = i + 1;
+    }
+    result.count += listed;
+  }
+  TESSERA_CHECK(result.count > 0, "[masked_patches] no patch of {} pictures is masked", batch);
+  result.mask = mask;
+  result.tokens = Tensor::from(tokens, {batch, target}, mask.device());
+  return result;
+}
+
+Tensor random_masks(int64_t batch, int64_t patches, int64_t target, uint64_t seed,
+                    uint32_t iteration) {
+  TESSERA_CHECK_USAGE(target > 0 && target < patches,
+                      "{} masked patches of {}: at least one must be masked and one visible",
+                      target, patches);
+  const Masking masking =
+      random_masking(mask_noise(batch, patches, seed, iteration), patches - target);
+  return raw::to(masking.mask(), DType::kBool);
 }
 
 }  // namespace tessera

@@ -1,6 +1,6 @@
-// Which patches a masked model sees, as index lists.
-// Rule: made on the host from noise that a key names, so that a seed gives the same masks on every
-// device and after a resume; the model only gathers by these lists and never reads them back.
+// Which patches a masked model sees or must predict, as index lists.
+// Rule: made on the host from numbers that a key names, so that a seed gives the same masks on
+// every device and after a resume; the model only gathers by these lists and never reads them back.
 #pragma once
 
 #include <cstdint>
@@ -32,5 +32,28 @@ Tensor mask_noise(int64_t batch, int64_t patches, uint64_t seed, uint32_t iterat
 // The reference's random masking: of each row of noise (B, L) f32 the `kept` smallest stay; equal
 // values stay in order. Error unless 0 < kept < L.
 Masking random_masking(const Tensor& noise, int64_t kept);
+
+// The label of a row that does not count in a loss.
+inline constexpr int64_t kIgnoredLabel = -100;
+
+// The patches that BEiT must predict, B pictures of L patches. Their number may differ from picture
+// to picture; the list is as long for all of them.
+struct MaskedPatches {
+  Tensor mask;        // (B, L) bool: true where the mask token stands
+  Tensor tokens;      // (B, T) i64: masked patches as tokens, ascending, then 0s, which are padding
+  int64_t count = 0;  // masked patches in all pictures: B T less the padding
+
+  // token_ids (B, L) i64 -> (B, T): the visual token of each listed patch, kIgnoredLabel where the
+  // list is padded.
+  Tensor labels(const Tensor& token_ids) const;
+};
+
+// mask (B, L) bool, true: masked. Error when a picture has more than `target` of them, or none has
+// any.
+MaskedPatches masked_patches(const Tensor& mask, int64_t target);
+
+// Of L patches `target` drawn at random, as many in every picture: (B, L) bool.
+Tensor random_masks(int64_t batch, int64_t patches, int64_t target, uint64_t seed,
+                    uint32_t iteration);
 
 }  // namespace tessera

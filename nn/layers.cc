@@ -77,6 +77,17 @@ Tensor Conv2d::operator()(const Tensor& x) const {
   return conv2d(x, weight_, bias_, stride_, padding_, dilation_, groups_);
 }
 
+ConvTranspose2d::ConvTranspose2d(int64_t in, int64_t out, int64_t kernel, int64_t stride,
+                                 int64_t padding)
+    : stride_(stride), padding_(padding) {
+  add_parameter("weight", weight_, {in, out, kernel, kernel});
+  add_parameter("bias", bias_, {out});
+}
+
+Tensor ConvTranspose2d::operator()(const Tensor& x) const {
+  return conv_transpose2d(x, weight_, bias_, stride_, padding_);
+}
+
 Embedding::Embedding(int64_t count, int64_t dim) { add_parameter("weight", weight_, {count, dim}); }
 
 Tensor Embedding::operator()(const Tensor& index) const { return embedding(weight_, index); }

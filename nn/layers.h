@@ -11,6 +11,7 @@ class Linear : public Module {
  public:
   Linear(int64_t in, int64_t out, bool with_bias = true);
   Tensor operator()(const Tensor& x) const;
+  const Tensor& weight() const { return weight_; }
 
  private:
   Tensor weight_, bias_;
@@ -58,11 +59,24 @@ class Conv2d : public Module {
   Tensor weight_, bias_;
 };
 
+// x (N, in, H, W) -> (N, out, (H - 1) stride - 2 padding + kernel, ...). weight (in, out, kernel,
+// kernel), bias (out,).
+class ConvTranspose2d : public Module {
+ public:
+  ConvTranspose2d(int64_t in, int64_t out, int64_t kernel, int64_t stride = 1, int64_t padding = 0);
+  Tensor operator()(const Tensor& x) const;
+
+ private:
+  int64_t stride_, padding_;
+  Tensor weight_, bias_;
+};
+
 // index i64 (...) -> (..., dim). weight (count, dim).
 class Embedding : public Module {
  public:
   Embedding(int64_t count, int64_t dim);
   Tensor operator()(const Tensor& index) const;
+  const Tensor& weight() const { return weight_; }
 
  private:
   Tensor weight_;

@@ -77,6 +77,12 @@ class Module {
   bool training_ = true;
 };
 
+// A level of names and nothing else: "net" in net.0.weight.
+class ModuleGroup : public Module {
+ public:
+  using Module::add_child;
+};
+
 // Modules of one type under the names "0", "1", ...
 template <class M>
 class ModuleList : public Module {

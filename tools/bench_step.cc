@@ -38,7 +38,7 @@ struct StepBench {
     output.check();
     machine.apply();
     MaeConfig config = mae_preset(arch);
-    config.patch = patch > 0 ? patch : default_patch(config, image_size, image_size);
+    config.patch = patch > 0 ? patch : default_patch(config.patch, image_size, image_size);
     config.image_height = config.image_width = image_size;
     config.check();
     const double flops = cost_of(config).step_flops;

@@ -91,7 +91,7 @@ void print_checkpoint(const CheckpointFlags& flags) {
   const OpenedCheckpoint opened = open_checkpoint(flags);
   const PretrainRecipe& recipe = opened.recipe;
   const MaeConfig& model = recipe.model;
-  const MaeCost cost = cost_of(model);
+  const ModelCost cost = cost_of(model);
   row("file", opened.path);
   row("size", fmt::format("{:.1f} MB, {} tensors",
                           static_cast<double>(std::filesystem::file_size(opened.path)) * 1e-6,

@@ -66,7 +66,8 @@ PretrainSettings PretrainFlags::new_run() const {
     if (flag.given()) flag.apply(settings);
   }
   if (!given("patch-size")) {
-    recipe.model.patch = default_patch(preset, recipe.model.image_height, recipe.model.image_width);
+    recipe.model.patch =
+        default_patch(preset.patch, recipe.model.image_height, recipe.model.image_width);
   }
   if (recipe.mean.empty()) recipe.mean = mean_from({"imagenet"}, recipe.model.channels);
   if (recipe.std.empty()) recipe.std = std_from({"imagenet"}, recipe.model.channels);

@@ -209,7 +209,7 @@ class Pretraining {
   }
 
   void announce(int64_t step) const {
-    const MaeCost cost = cost_of(recipe_.model);
+    const ModelCost cost = cost_of(recipe_.model);
     const double memory = training_bytes(cost, recipe_.batch_size);
     fmt::print(stderr,
                "{}: {:.2f} million parameters; {:.3g} GFLOP a picture and step; about {:.0f} MB of "

@@ -181,6 +181,68 @@ TEST_CASE("Flips, right angles and neutral factors", "[transforms]") {
   CHECK(adjust_saturation(image, 1) == image);
 }
 
+TEST_CASE("Level by level", "[transforms]") {
+  const Image image = input();
+  CHECK(posterize(image, 8) == image);
+  CHECK(posterize(image, 3).at(7, 5, 1) == (image.at(7, 5, 1) & 0xe0));
+  CHECK(posterize(image, 0) == Image(image.width, image.height, 3));
+  CHECK(solarize(image, 256) == image);
+  CHECK(solarize(image, 0) == invert(image));
+  CHECK(invert(invert(image)) == image);
+  const Image four = [] {
+    Image i(4, 1, 1);
+    i.pixels = {10, 127, 128, 250};
+    return i;
+  }();
+  CHECK(solarize(four, 128).pixels == std::vector<uint8_t>{10, 127, 127, 5});
+  CHECK(solarize_add(four, 110).pixels == std::vector<uint8_t>{120, 237, 128, 250});
+  CHECK(solarize_add(four, 200).pixels == std::vector<uint8_t>{210, 255, 128, 250});
+  CHECK(autocontrast(four).pixels == std::vector<uint8_t>{0, 124, 125, 255});
+  // One level alone stays as it is, and so does a picture of fewer than 255 pixels.
+  const Image flat = adjust_brightness(image, 0);
+  CHECK(autocontrast(flat) == flat);
+  CHECK(equalize(flat) == flat);
+  CHECK(equalize(four) == four);
+}
+
+TEST_CASE("Equalizing follows Pillow's count of what lies below a level", "[transforms]") {
+  Image ramps(64, 64, 3);  // 64 levels of 64 pixels; levels of growing frequency; one level
+  for (int y = 0; y < 64; ++y) {
+    for (int x = 0; x < 64; ++x) {
+      ramps.at(y, x, 0) = static_cast<uint8_t>(100 + y);
+      ramps.at(y, x, 1) = static_cast<uint8_t>(8 * static_cast<int>(std::sqrt(x)));
+      ramps.at(y, x, 2) = 9;
+    }
+  }
+  const Image even = equalize(ramps);
+  for (int y = 0; y < 64; ++y) {
+    for (int x = 0; x < 64; ++x) {
+      // The step is (4096 - 64) / 255 = 15, and half a step comes first.
+      REQUIRE(even.at(y, x, 0) == std::min(255, (7 + 64 * y) / 15));
+      // sqrt(x) >= r from x = r^2 on: r^2 columns below; (4096 - 15 * 64) / 255 = 12.
+      const int r = static_cast<int>(std::sqrt(x));
+      REQUIRE(even.at(y, x, 1) == std::min(255, (6 + 64 * r * r) / 12));
+      REQUIRE(even.at(y, x, 2) == 9);
+    }
+  }
+}
+
+TEST_CASE("Sharpness: 0 smooths, 1 changes nothing, more takes away what is smooth",
+          "[transforms]") {
+  Image dot(5, 5, 1);
+  dot.at(2, 2, 0) = 130;
+  const Image smooth = adjust_sharpness(dot, 0);
+  CHECK(smooth.at(2, 2, 0) == 50);
+  CHECK(smooth.at(1, 1, 0) == 10);
+  CHECK(smooth.at(0, 0, 0) == 0);
+  CHECK(adjust_sharpness(dot, 1) == dot);
+  CHECK(adjust_sharpness(dot, 2).at(2, 2, 0) == 210);
+  CHECK(adjust_sharpness(dot, 2).at(1, 1, 0) == 0);
+  Image edge(5, 5, 1);
+  edge.at(0, 2, 0) = 200;  // the outermost pixels stay
+  CHECK(adjust_sharpness(edge, 0).at(0, 2, 0) == 200);
+}
+
 TEST_CASE("to_tensor_normalize: planes, scale, mean and deviation", "[transforms]") {
   const Image image = input();
   const std::vector<float> mean = {0.4f, 0.5f, 0.6f}, std = {0.2f, 0.3f, 0.4f};
@@ -222,6 +284,9 @@ TEST_CASE("Arguments that make no sense are refused", "[transforms]") {
   CHECK_FALSE(error_of([&] { rotate(image, 10, I::kBicubic); }).empty());
   CHECK_FALSE(error_of([&] { adjust_brightness(image, -0.1); }).empty());
   CHECK_FALSE(error_of([&] { adjust_hue(image, 0.6); }).empty());
+  CHECK_FALSE(error_of([&] { adjust_sharpness(image, -0.1); }).empty());
+  CHECK_FALSE(error_of([&] { posterize(image, 9); }).empty());
+  CHECK_FALSE(error_of([&] { solarize(image, 257); }).empty());
   CHECK_FALSE(error_of([&] { center_crop(image, 0); }).empty());
   const std::vector<float> one = {1};
   CHECK_FALSE(error_of([&] { to_tensor_normalize(image, one, one); }).empty());

@@ -37,6 +37,7 @@ class Report {
   explicit Report(std::ostream& out) : out_(out) {}
 
   // One comparison: an empty fault passes.
+  void count(const std::string& what, const std::string& fault);
   void count(const File& file, const std::string& what, const std::string& fault);
   void fail(const std::string& what, const std::string& fault);
   void skip(const std::string& what, const std::string& why);
@@ -60,6 +61,11 @@ double largest(const Tensor& t);  // max |t|, 0 for an empty tensor
 // The rooms: each runs every case of its file.
 void run_ops(const File& file, Device device, Report& report);
 void run_mae(const File& file, Device device, Report& report);
+void run_beit_pretraining(const File& file, Device device, Report& report);
+void run_beit_classifier(const File& file, Device device, Report& report);
+void run_dvae(const File& file, Device device, Report& report);
+void run_dalle_encoder(const File& file, Device device, Report& report);
+void run_block_masks(const std::string& path, const std::string& name, Report& report);
 void run_transforms(const File& file, Report& report);
 
 // Runs a folder: prints faults, skips and "N passed, N failed" to `out`. Exit status 0 when nothing

@@ -61,9 +61,13 @@ TEST_CASE("the numbers of the official implementations") {
   INFO(result.text);
   CHECK(result.status == 0);
   CHECK(result.text.find("ops.safetensors: 150 of 150 agree") != std::string::npos);
-  CHECK(result.text.find("mae_normpix.safetensors: ") != std::string::npos);
-  CHECK(result.text.find("mae_pixels.safetensors: ") != std::string::npos);
-  CHECK(result.text.find("transforms.safetensors: ") != std::string::npos);
+  for (const char* name :
+       {"beit_abs_pos", "beit_classifier", "beit_shared_rel_pos", "block_mask_statistics", "dvae",
+        "mae_normpix", "mae_pixels", "transforms"}) {
+    INFO(name);
+    CHECK(result.text.find(std::string(name) + ".") != std::string::npos);
+  }
+  CHECK(result.text.find("skipped") == std::string::npos);
   CHECK(result.last_line().ends_with(" passed, 0 failed"));
 }
 
@@ -105,7 +109,23 @@ TEST_CASE("a number that is off by a millionth fails, and only it") {
   CHECK(result.last_line() == "148 passed, 2 failed");
 }
 
-TEST_CASE("unknown kinds are named") {
+TEST_CASE("masks that fall otherwise than the reference's are seen") {
+  const fs::path folder = fresh_folder("masks");
+  const std::string all = bytes_of(kData / "block_mask_statistics.json");
+  const std::string key = "\"min_num_patches\": 16";
+  const size_t at = all.find(key);
+  REQUIRE(at != std::string::npos);
+  // Smaller blocks for the first row: its numbers of neighbours that agree cannot be met.
+  write(folder / "block_mask_statistics.json",
+        std::string(all).replace(at, key.size(), "\"min_num_patches\": 4"));
+  const Result result = run(folder);
+  INFO(result.text);
+  CHECK(result.status == 1);
+  CHECK(result.text.find("row 0 horizontal_neighbour_agreement: is 0.86") != std::string::npos);
+  CHECK(result.text.find("row 1") == std::string::npos);
+}
+
+TEST_CASE("unknown kinds are named, empty statistics fail") {
   const fs::path folder = fresh_folder("unknown");
   const float one = 1;
   const SafetensorsTensor tensor{"weights/a", DType::kF32, {1}, &one};
@@ -113,11 +133,11 @@ TEST_CASE("unknown kinds are named") {
   write_safetensors((folder / "plain.safetensors").string(), {&tensor, 1}, {});
   write(folder / "block_mask_statistics.json", "{}");
   const Result result = run(folder);
-  CHECK(result.status == 0);
+  CHECK(result.status == 1);
   CHECK(result.text.find("novel.safetensors: skipped") != std::string::npos);
   CHECK(result.text.find("plain.safetensors: skipped") != std::string::npos);
-  CHECK(result.text.find("block_mask_statistics.json: skipped") != std::string::npos);
-  CHECK(result.last_line() == "0 passed, 0 failed");
+  CHECK(result.text.find("FAILED block_mask_statistics.json: ") != std::string::npos);
+  CHECK(result.last_line() == "0 passed, 1 failed");
 }
 
 TEST_CASE("broken folders and files are one clear line") {

@@ -1,61 +1,39 @@
 // Masked autoencoders in f32: outputs, loss, every gradient, five AdamW steps.
-// The bounds are a few times PyTorch's own distance between f32 and f64 on such files.
+// Layout: weights/, input/imgs, input/noise, out/, grad/, adamw/.
 #include "models/mae.h"
 
-#include <cmath>
-#include <cstdlib>
 #include <regex>
 
 #include "autograd/tape.h"
 #include "engine/raw.h"
-#include "tests/golden/golden.h"
+#include "tests/golden/model.h"
 #include "train/adamw.h"
 
 namespace tessera::golden {
 namespace {
 
-constexpr double kLoss = 1e-6;      // relative
-constexpr double kOutput = 5e-6;    // of the largest value
-constexpr double kGradient = 1e-5;  // of the gradient's norm
-constexpr double kWeight = 1e-4;    // absolute, after the last AdamW step
-
-const std::string& text_of(const Metadata& metadata, const std::string& key) {
-  const auto it = metadata.find(key);
-  TESSERA_CHECK(it != metadata.end(), "its metadata name no {}", key);
-  return it->second;
-}
-
-double number_of(const Metadata& metadata, const std::string& key) {
-  const std::string& text = text_of(metadata, key);
-  char* end = nullptr;
-  const double value = std::strtod(text.c_str(), &end);
-  TESSERA_CHECK(end != text.c_str() && *end == '\0', "its {} is '{}'", key, text);
-  return value;
-}
+constexpr double kWeight = 1e-4;  // absolute, after the last AdamW step
 
 // The size of the pictures comes from the pictures.
 MaeConfig config_of(const File& file) {
-  const Metadata& metadata = file.reader().metadata();
-  const auto whole = [&](const char* key) {
-    return static_cast<int64_t>(number_of(metadata, key));
-  };
+  const Settings settings(file);
   const Shape imgs = file.reader().at("input/imgs").shape;
   TESSERA_CHECK(imgs.size() == 4, "input/imgs has shape {}", imgs);
   MaeConfig c;
   c.channels = imgs[1];
   c.image_height = imgs[2];
   c.image_width = imgs[3];
-  c.patch = whole("patch_size");
-  c.dim = whole("embed_dim");
-  c.depth = whole("depth");
-  c.heads = whole("num_heads");
-  c.decoder_dim = whole("decoder_embed_dim");
-  c.decoder_depth = whole("decoder_depth");
-  c.decoder_heads = whole("decoder_num_heads");
-  if (metadata.contains("mlp_ratio")) c.mlp_ratio = number_of(metadata, "mlp_ratio");
-  c.norm_pix_loss = text_of(metadata, "norm_pix_loss") == "True";
-  c.mask_ratio = number_of(metadata, "mask_ratio");
-  c.norm_eps = number_of(metadata, "norm_eps");
+  c.patch = settings.whole("patch_size");
+  c.dim = settings.whole("embed_dim");
+  c.depth = settings.whole("depth");
+  c.heads = settings.whole("num_heads");
+  c.decoder_dim = settings.whole("decoder_embed_dim");
+  c.decoder_depth = settings.whole("decoder_depth");
+  c.decoder_heads = settings.whole("decoder_num_heads");
+  c.mlp_ratio = settings.number_or("mlp_ratio", c.mlp_ratio);
+  c.norm_pix_loss = settings.truth("norm_pix_loss");
+  c.mask_ratio = settings.number("mask_ratio");
+  c.norm_eps = settings.number("norm_eps");
   return c;
 }
 
@@ -66,7 +44,7 @@ struct Optimizer {
 
 // "lr 1e-3, betas 0.9 0.95, eps 1e-8, weight_decay 0.05 on tensors ..."
 Optimizer optimizer_of(const File& file) {
-  const std::string& text = text_of(file.reader().metadata(), "adamw");
+  const std::string text = Settings(file).text("adamw");
   const auto after = [&](const std::string& word, size_t place = 1) {
     const std::regex pattern("\\b" + word + R"(\s+([-+.\deE]+)(?:\s+([-+.\deE]+))?)");
     std::smatch match;
@@ -81,21 +59,6 @@ Optimizer optimizer_of(const File& file) {
   o.options.eps = after("eps");
   o.options.weight_decay = after("weight_decay");
   return o;
-}
-
-void load(Mae& model, const File& file, Device device) {
-  if (device != Device::kCpu) {
-    model.visit([&](const std::string&, Tensor& tensor, StateKind kind) {
-      tensor = raw::to(tensor, device);
-      if (kind == StateKind::kTrained) set_requires_grad(tensor);
-    });
-  }
-  model.load_state_dict(file.under("weights/", device));
-}
-
-std::string fault_of_loss(double have, double want) {
-  if (std::fabs(have - want) <= kLoss * std::fabs(want)) return "";
-  return fmt::format("is {:.9g} for {:.9g}, off by {:.3g}", have, want, std::fabs(have / want - 1));
 }
 
 // Rows of a qkv bias that belong to k: its gradient is zero in exact arithmetic (the softmax does
@@ -114,42 +77,24 @@ void check_outputs(const Mae& model, const File& file, Device device, Report& re
   for (const auto& [name, have] : exact) {
     report.count(file, name, fault_within(have, file.tensor(name, device), 0));
   }
-  const std::pair<const char*, Tensor> near[] = {{"out/latent", out.latent},
-                                                 {"out/pred", out.pred}};
-  for (const auto& [name, have] : near) {
-    const Tensor want = file.tensor(name, device);
-    report.count(file, name, fault_within(have, want, kOutput * largest(want)));
-  }
+  check_output("out/latent", out.latent, file, device, report);
+  check_output("out/pred", out.pred, file, device, report);
   report.count(file, "out/loss",
                fault_of_loss(out.loss.item(), file.tensor("out/loss", device).item()));
 }
 
-void check_gradients(const Mae& model, const File& file, Device device, Report& report) {
+void check_training(const Mae& model, const File& file, Device device, Report& report) {
   const MaeOutput out =
       model.forward(file.tensor("input/imgs", device), file.tensor("input/noise", device));
   report.count(file, "loss in training",
                fault_of_loss(out.loss.item(), file.tensor("out/loss", device).item()));
   backward(out.loss);
-  auto wanted = file.under("grad/", device);
-  for (const NamedTensor& p : model.named_parameters()) {
-    const auto want = wanted.find(p.name);
-    if (want == wanted.end()) {
-      if (requires_grad(p.tensor))
-        report.fail(file.name() + " grad/" + p.name, "is not in the file");
-      continue;
-    }
-    const Tensor have = requires_grad(p.tensor) ? grad(p.tensor) : Tensor();
-    report.count(file, "grad/" + p.name, fault_in_norm(have, want->second, kGradient));
-    wanted.erase(want);
-  }
-  for (const auto& [name, want] : wanted) {
-    report.fail(file.name() + " grad/" + name, "the model has no such parameter");
-  }
+  check_gradients(model, file, device, report);
 }
 
 void check_steps(const File& file, Device device, Report& report) {
   Mae model(config_of(file));
-  load(model, file, device);
+  load_weights(model, file, device);
   const Optimizer settings = optimizer_of(file);
   AdamW optimizer(model, settings.options);
   const Tensor imgs = file.tensor("input/imgs", device), noise = file.tensor("input/noise", device);
@@ -186,9 +131,9 @@ void check_steps(const File& file, Device device, Report& report) {
 
 void run_mae(const File& file, Device device, Report& report) {
   Mae model(config_of(file));
-  load(model, file, device);
+  load_weights(model, file, device);
   check_outputs(model, file, device, report);
-  check_gradients(model, file, device, report);
+  check_training(model, file, device, report);
   check_steps(file, device, report);
 }
 

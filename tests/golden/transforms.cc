@@ -63,6 +63,12 @@ const std::map<std::string, Transform> kTransforms = {
     {"adjust_saturation",
      [](const Image& x, const Json& a) { return adjust_saturation(x, factor(a)); }},
     {"adjust_hue", [](const Image& x, const Json& a) { return adjust_hue(x, factor(a)); }},
+    {"sharpness", [](const Image& x, const Json& a) { return adjust_sharpness(x, factor(a)); }},
+    {"posterize", [](const Image& x, const Json& a) { return posterize(x, whole(a, "bits")); }},
+    {"solarize", [](const Image& x, const Json& a) { return solarize(x, whole(a, "threshold")); }},
+    {"autocontrast", [](const Image& x, const Json&) { return autocontrast(x); }},
+    {"equalize", [](const Image& x, const Json&) { return equalize(x); }},
+    {"invert", [](const Image& x, const Json&) { return invert(x); }},
     {"grayscale", [](const Image& x, const Json&) { return grayscale(x, x.channels); }},
 };
 

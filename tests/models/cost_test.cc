@@ -1,10 +1,14 @@
 // Parameter and FLOP counts against published figures and against real models.
 #include <catch2/catch.hpp>
+#include <functional>
 
+#include "autograd/functions.h"
 #include "autograd/tape.h"
 #include "engine/backend.h"
 #include "models/flops.h"
 #include "models/presets.h"
+#include "nn/step_random.h"
+#include "tests/models/small_beit.h"
 #include "tests/models/small_mae.h"
 
 namespace tessera {
@@ -48,10 +52,50 @@ TEST_CASE("FLOPs of the published models") {
   CHECK(cost_of(mae_preset("vit_base")).step_flops / 1e9 == Approx(57.99).margin(0.02));
 }
 
+TEST_CASE("counts of BEiT and of classifiers") {
+  CHECK(cost_of(beit_preset("vit_base"), 75).parameters == 91'965'776);
+  CHECK(cost_of(beit_preset("vit_large"), 75).parameters == 311'534'016);
+  ClassifierConfig config;
+  static_cast<VitConfig&>(config) = beit_preset("vit_large");
+  config.relative_bias = RelativeBias::kPerBlock;
+  CHECK(cost_of(config).parameters == 304'430'568);
+  for (const RelativeBias bias :
+       {RelativeBias::kNone, RelativeBias::kShared, RelativeBias::kPerBlock}) {
+    for (const QkvBias qkv_bias : {QkvBias::kNone, QkvBias::kAll, QkvBias::kQueryValue}) {
+      BeitConfig small = small_beit(bias);
+      small.qkv_bias = qkv_bias;
+      small.layer_scale = qkv_bias == QkvBias::kAll ? 0 : 0.1;
+      CHECK(cost_of(small, 4).parameters == Beit(small).parameter_count());
+      ClassifierConfig classifier;
+      static_cast<VitConfig&>(classifier) = small;
+      classifier.classes = 5;
+      CHECK(cost_of(classifier).parameters == VitClassifier(classifier).parameter_count());
+    }
+  }
+  // ViT-B on 197 tokens is 17.58 GMAC; BEiT's head, on 75 of them, 75 * 768 * 8192 more.
+  static_cast<VitConfig&>(config) = beit_preset("vit_base");
+  CHECK(cost_of(config).forward_flops / 2e9 == Approx(17.58).margin(0.02));
+  const double head = 75.0 * 768 * 8192;
+  CHECK(cost_of(beit_preset("vit_base"), 75).forward_flops / 2e9 ==
+        Approx(17.563 + head / 1e9).margin(0.001));
+}
+
 TEST_CASE("memory grows with the batch by the activations of a picture") {
-  const MaeCost cost = cost_of(mae_preset("vit_base"));
+  const ModelCost cost = cost_of(mae_preset("vit_base"));
   CHECK(training_bytes(cost, 0) == 4.0 * 111'907'840 + 12.0 * 111'655'680);
   CHECK(training_bytes(cost, 8) - training_bytes(cost, 0) == Approx(8 * cost.activation_bytes));
+}
+
+// Most memory that `step` holds at a time above what was held before.
+double peak_of(const Module& model, const std::function<Tensor()>& loss) {
+  for (const auto& [name, tensor] : model.named_parameters()) {
+    if (requires_grad(tensor)) set_grad_slot(tensor, Tensor::zeros(tensor.shape()));
+  }
+  CachingAllocator& allocator = model.named_parameters()[0].tensor.backend().allocator();
+  const double before = double(allocator.stats().live_bytes);
+  allocator.reset_peak();
+  backward(loss());
+  return double(allocator.stats().peak_bytes) - before;
 }
 
 TEST_CASE("the estimated activations are what a step holds at its peak") {
@@ -60,16 +104,37 @@ TEST_CASE("the estimated activations are what a step holds at its peak") {
   config.patch = 4;
   const int64_t batch = 16;
   const Mae model(config, 1);
-  for (const auto& [name, tensor] : model.named_parameters()) {
-    if (requires_grad(tensor)) set_grad_slot(tensor, Tensor::zeros(tensor.shape()));
-  }
   const Tensor imgs = random_images(config, batch, 1);
-  CachingAllocator& allocator = imgs.backend().allocator();
-  const double before = double(allocator.stats().live_bytes);
-  allocator.reset_peak();
-  backward(model.forward(imgs, mask_noise(batch, config.patches(), 1, 1)).loss);
-  const double peak = double(allocator.stats().peak_bytes) - before;
+  const double peak = peak_of(
+      model, [&] { return model.forward(imgs, mask_noise(batch, config.patches(), 1, 1)).loss; });
   CHECK(peak == Approx(double(batch) * cost_of(config).activation_bytes).epsilon(0.05));
+}
+
+TEST_CASE("the estimated activations of BEiT and a classifier, too") {
+  BeitConfig config = beit_preset("vit_tiny");
+  config.image_height = config.image_width = 32;
+  config.patch = 4;
+  const int64_t batch = 16, target = 26;
+  const auto estimate = [&](const ModelCost& cost) {
+    return double(batch) * cost.activation_bytes + cost.batch_bytes;
+  };
+  const Tensor imgs = random_pictures(config, batch, 1);
+  const StepRandom step(1, 1);
+  {
+    const Beit model(config, 1);
+    const MaskedPatches masked = masked_patches(random_masks(batch, 64, target, 1, 1), target);
+    const Tensor ids = random_tokens(config, batch, 1);
+    const double peak = peak_of(model, [&] { return model.forward(imgs, masked, ids).loss; });
+    CHECK(peak == Approx(estimate(cost_of(config, target))).epsilon(0.05));
+  }
+  ClassifierConfig classifier;
+  static_cast<VitConfig&>(classifier) = config;
+  classifier.relative_bias = RelativeBias::kPerBlock;
+  classifier.classes = 10;
+  const VitClassifier model(classifier, 1);
+  const Tensor labels = Tensor::zeros({batch}, DType::kI64);
+  const double peak = peak_of(model, [&] { return cross_entropy(model(imgs), labels); });
+  CHECK(peak == Approx(estimate(cost_of(classifier))).epsilon(0.05));
 }
 
 }  // namespace

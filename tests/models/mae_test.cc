@@ -288,10 +288,10 @@ TEST_CASE("pictures and masks of another size are refused") {
 
 TEST_CASE("small pictures get small patches") {
   const MaeConfig base = mae_preset("vit_base"), huge = mae_preset("vit_huge");
-  CHECK(default_patch(base, 224, 224) == 16);
-  CHECK(default_patch(huge, 224, 224) == 14);
-  CHECK(default_patch(base, 96, 224) == 8);
-  CHECK(default_patch(base, 32, 32) == 4);
+  CHECK(default_patch(base.patch, 224, 224) == 16);
+  CHECK(default_patch(huge.patch, 224, 224) == 14);
+  CHECK(default_patch(base.patch, 96, 224) == 8);
+  CHECK(default_patch(base.patch, 32, 32) == 4);
 }
 
 }  // namespace

@@ -80,7 +80,7 @@ std::vector<double> attention_by_loops(const std::vector<double>& qkv, int n, in
 
 TEST_CASE("multi-head attention orders its rows q, k, v and scales by the head's width") {
   const int batch = 2, n = 5, heads = 3, d = 4, dim = heads * d;
-  MultiHeadAttention layer(dim, heads);
+  MultiHeadAttention layer({.dim = dim, .heads = heads});
   randomize(layer, 2);
   const auto w = weights_of(layer);
   const Tensor x = raw::uniform({batch, n, dim}, {9, 0, 0}, -1, 1, DType::kF64);
@@ -115,7 +115,7 @@ TEST_CASE("multi-head attention orders its rows q, k, v and scales by the head's
 }
 
 TEST_CASE("a block's gradients agree with differences of its value") {
-  TransformerBlock block(8, 2, 12, 1e-6, 0.3);
+  TransformerBlock block({.dim = 8, .heads = 2, .mlp_hidden = 12, .drop_path = 0.3});
   randomize(block, 3);
   const Tensor x = raw::uniform({6, 3, 8}, {9, 0, 0}, -1, 1, DType::kF64);
   const Tensor weight = raw::uniform({6, 3, 8}, {9, 0, 1}, -1, 1, DType::kF64);
@@ -179,7 +179,8 @@ TEST_CASE("embedding looks rows up, conv2d has PyTorch's names and shapes") {
   CHECK(conv.weight().shape() == Shape{6, 2, 3, 3});
   CHECK(conv(Tensor::zeros({2, 4, 8, 6})).shape() == Shape{2, 6, 4, 3});
   CHECK_THROWS_WITH(Conv2d(4, 6, 3, 1, 0, 1, 3), Catch::Contains("3 groups"));
-  CHECK_THROWS_WITH(MultiHeadAttention(10, 3), Catch::Contains("10") && Catch::Contains("3 heads"));
+  CHECK_THROWS_WITH(MultiHeadAttention({.dim = 10, .heads = 3}),
+                    Catch::Contains("10") && Catch::Contains("3 heads"));
 }
 
 }  // namespace

@@ -111,7 +111,7 @@ TEST_CASE("names are unique and have no dots") {
 }
 
 TEST_CASE("the training flag reaches every child") {
-  TransformerBlock block(8, 2, 16, 1e-6, 0.5);
+  TransformerBlock block({.dim = 8, .heads = 2, .mlp_hidden = 16, .drop_path = 0.5});
   const Tensor x = Tensor::full({64, 1, 8}, 1);
   CHECK_THROWS_WITH(block(x), Catch::Contains("drop_path") && Catch::Contains("StepRandom"));
   block.set_training(false);
