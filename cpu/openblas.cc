@@ -4,6 +4,7 @@
 #include "cpu/openblas.h"
 
 #include <dlfcn.h>
+#include <stdlib.h>
 
 namespace tessera::cpu {
 namespace {
@@ -13,10 +14,20 @@ void find(void* library, const char* name, Function* function) {
   *function = reinterpret_cast<Function>(::dlsym(library, name));
 }
 
+// The kernels it should take, unless the user chose. By itself a release takes SSE kernels on any
+// processor that is newer: 65 instead of 310 GFLOP/s for 0.3.21 on two cores of an Emerald Rapids.
+void choose_kernels() {
+  const char* kernels = __builtin_cpu_supports("avx512bf16") ? "Cooperlake"
+                        : __builtin_cpu_supports("avx512vl") ? "SkylakeX"
+                                                             : "Haswell";
+  ::setenv("OPENBLAS_CORETYPE", kernels, 0);
+}
+
 }  // namespace
 
 const OpenBlas* openblas() {
   static const OpenBlas* const found = []() -> const OpenBlas* {
+    choose_kernels();
     void* library = ::dlopen("libopenblas.so.0", RTLD_NOW | RTLD_LOCAL);
     if (library == nullptr) return nullptr;
     static OpenBlas functions;

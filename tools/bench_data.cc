@@ -3,14 +3,15 @@
 // Rule: whatever is timed is timed three times and the median counts, so that the first reading of
 // the files from a disk and the first touch of the memory are not in it.
 #include <algorithm>
-#include <chrono>
-#include <nlohmann/json.hpp>
-#include <numeric>
+#include <functional>
+#include <memory>
+#include <tuple>
 
 #include "data/loader.h"
 #include "data/open.h"
 #include "engine/backend.h"
 #include "engine/error.h"
+#include "tools/bench_report.h"
 #include "tools/command.h"
 #include "tools/flag_values.h"
 #include "train/system.h"
@@ -25,18 +26,11 @@ struct Rates {
   double first_epoch = 0, later_epochs = 0;
 };
 
-// The median, over three times, of `count` pictures in the seconds that `work` takes.
-template <class Work>
-double rate_of(int64_t count, const Work& work) {
-  std::vector<double> rates;
-  for (int round = 0; round < kRounds; ++round) {
-    const auto start = std::chrono::steady_clock::now();
-    work();
-    const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
-    rates.push_back(static_cast<double>(count) / seconds.count());
-  }
-  std::nth_element(rates.begin(), rates.begin() + kRounds / 2, rates.end());
-  return rates[kRounds / 2];
+// `count` pictures in the median of the seconds that `work` takes.
+double rate_of(int64_t count, const std::function<void()>& work) {
+  std::vector<double> times;
+  for (int round = 0; round < kRounds; ++round) times.push_back(seconds_of(work));
+  return static_cast<double>(count) / median(times);
 }
 
 void read_epoch(Loader& loader) {
@@ -47,11 +41,12 @@ struct DataBench {
   std::string data = "builtin:", augment = "crop-flip";
   int image_size = 224, workers = -1;
   int64_t images = 500, batch = 64, decoded_cache = -1;
-  bool json = false;
+  ReportFlags output;
 
   int run() const {
     TESSERA_CHECK_USAGE(image_size > 0 && images > 0 && batch > 0,
                         "--image-size, --images and --batch-size must be positive");
+    output.check();
     const std::shared_ptr<const Dataset> set = pictures();
     DataOptions options;
     options.spec = data;
@@ -70,7 +65,7 @@ struct DataBench {
     const Rates one = loader_rates(set, options, &kept);
     options.workers = workers < 0 ? num_threads() - 1 : workers;
     const Rates all = options.workers == 0 ? one : loader_rates(set, options, &kept);
-    report(n, options.workers + 1, decode, one, all, kept);
+    output.publish(report(n, options.workers + 1, decode, one, all, kept));
     return 0;
   }
 
@@ -97,33 +92,41 @@ struct DataBench {
     return rates;
   }
 
-  void report(int64_t n, int threads, double decode, const Rates& one, const Rates& all,
-              const DecodedCache::Size& kept) const {
+  Report report(int64_t n, int threads, double decode, const Rates& one, const Rates& all,
+                const DecodedCache::Size& kept) const {
+    Report r;
+    r.title = fmt::format("{} pictures of {}, {}, to {} px, batch {}", n, data, augment, image_size,
+                          batch);
+    const char* one_thread = "pictures/s on one thread";
+    const std::string all_threads = fmt::format("pictures/s on {} threads", threads);
     const double cache = static_cast<double>(kept.bytes) / (1 << 20);
-    if (json) {
-      const nlohmann::ordered_json line = {{"data", data},
-                                           {"images", n},
-                                           {"image_size", image_size},
-                                           {"augment", augment},
-                                           {"batch_size", batch},
-                                           {"threads", threads},
-                                           {"decode_images_per_s_core", decode},
-                                           {"first_epoch_images_per_s_core", one.first_epoch},
-                                           {"later_epochs_images_per_s_core", one.later_epochs},
-                                           {"first_epoch_images_per_s", all.first_epoch},
-                                           {"later_epochs_images_per_s", all.later_epochs},
-                                           {"cached_images", kept.pictures},
-                                           {"cached_mb", cache}};
-      fmt::print("{}\n", line.dump());
-      return;
+    r.figures = {
+        {"bench", "", "data"},
+        {"data", "", data},
+        {"images", "", n},
+        {"image_size", "", image_size},
+        {"augment", "", augment},
+        {"batch_size", "", batch},
+        {"threads", "", threads},
+        {"decode_images_per_s_core", "decode alone", decode, one_thread, 0},
+        {"first_epoch_images_per_s_core", "first epoch", one.first_epoch, one_thread, 0},
+        {"later_epochs_images_per_s_core", "later epochs", one.later_epochs, one_thread, 0},
+        {"first_epoch_images_per_s", "first epoch", all.first_epoch, all_threads, 0},
+        {"later_epochs_images_per_s", "later epochs", all.later_epochs, all_threads, 0},
+        {"cached_images", "kept decoded", kept.pictures,
+         fmt::format("pictures, {:.0f} MiB", cache)},
+        {"cached_mb", "", cache}};
+    r.bars_title = "Share of the fastest epoch";
+    const double most =
+        std::max({decode, one.first_epoch, one.later_epochs, all.first_epoch, all.later_epochs});
+    for (const auto& [what, alone, together] :
+         {std::tuple{"first epoch", one.first_epoch, all.first_epoch},
+          std::tuple{"later epochs", one.later_epochs, all.later_epochs}}) {
+      r.bars.push_back({what, one_thread, alone / most, fmt::format("{:.0f} /s", alone)});
+      r.bars.push_back({what, all_threads, together / most, fmt::format("{:.0f} /s", together)});
     }
-    fmt::print("{} pictures of {}, {}, to {} px, batch {}; pictures/s\n\n", n, data, augment,
-               image_size, batch);
-    fmt::print("                 one thread  {:3} threads\n", threads);
-    fmt::print("  decode alone   {:10.0f}\n", decode);
-    fmt::print("  first epoch    {:10.0f}  {:11.0f}\n", one.first_epoch, all.first_epoch);
-    fmt::print("  later epochs   {:10.0f}  {:11.0f}   ({} pictures kept, {:.0f} MiB)\n",
-               one.later_epochs, all.later_epochs, kept.pictures, cache);
+    r.bars.push_back({"decode alone", one_thread, decode / most, fmt::format("{:.0f} /s", decode)});
+    return r;
   }
 };
 
@@ -145,7 +148,7 @@ Command add_bench_data(CLI::App& bench) {
   app.add_option("--decoded-cache", settings->decoded_cache,
                  "MiB of decoded pictures kept [default: a quarter of the free memory]")
       ->check(CLI::Range(0, 1 << 30));
-  app.add_flag("--json", settings->json, "one line for machines");
+  settings->output.add_to(app);
   app.footer("Example:\n  tessera bench data --data photos/ --images 1000 --workers 1");
   return {&app, [settings] { return settings->run(); }};
 }

@@ -195,7 +195,7 @@ std::string roofline_of(const Report& report) {
                 fmt::format("product {:.0f} GFLOP/s, copy {:.1f} GB/s", limits.flops * 1e-9,
                             limits.bytes * 1e-9));
 
-  constexpr double kRadius = 4, kLetter = 6, kLine = 12;
+  constexpr double kRadius = 4, kLetter = 6.5, kLine = 12;
   const Series series(report.dots);
   std::vector<Box> taken;
   for (const Dot& dot : report.dots) {

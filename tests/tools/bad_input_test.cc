@@ -212,6 +212,11 @@ TEST_CASE("benchmarks of nothing are refused before anything is measured") {
   check({{"bench", "gemm", "--image-size", "32"}, "--arch"});  // of which model?
   check({{"bench", "step", "--steps", "0"}, "--steps"});
   check({{"bench", "step", "--html", folder.file("none/x.html")}, "none/x.html"});
+  for (const Words& wrong : {Words{"--workers", "-1"}, Words{"--images", "0"},
+                             Words{"--augment", "fog"}, Words{"--decoded-cache", "-3"}}) {
+    check({Words{"bench", "data"} + wrong, wrong[0].substr(2)});
+  }
+  check({{"bench", "data", "--html", folder.file("none/x.html")}, "none/x.html"});
   CHECK(folder.names().empty());
 }
 

@@ -266,39 +266,6 @@ TEST_CASE("info describes the program, and a checkpoint") {
   }
 }
 
-TEST_CASE("bench data: rates of files and of the cache, on one thread and on all") {
-  const Words command = {"bench",    "data", "--data",       "builtin:", "--image-size", "16",
-                         "--images", "24",   "--batch-size", "5",        "--workers",    "1"};
-  const Outcome line = run(command + Words{"--json"});
-  INFO(line.err);
-  REQUIRE(line.status == 0);
-  const json figures = json::parse(line.out);
-  CHECK(figures["images"] == 24);
-  CHECK(figures["threads"] == 2);
-  CHECK(figures["cached_images"] == 24);
-  for (const char* rate : {"decode_images_per_s_core", "first_epoch_images_per_s_core",
-                           "later_epochs_images_per_s_core", "first_epoch_images_per_s",
-                           "later_epochs_images_per_s", "cached_mb"}) {
-    INFO(rate);
-    CHECK(figures[rate] > 0);
-  }
-  CHECK(figures["later_epochs_images_per_s_core"] > figures["first_epoch_images_per_s_core"]);
-  const json without = json::parse(run(command + Words{"--json", "--decoded-cache", "0"}).out);
-  CHECK(without["cached_images"] == 0);
-  const Outcome table = run(command);
-  CHECK(table.status == 0);
-  for (const char* row : {"decode alone", "first epoch", "later epochs", "24 pictures kept"}) {
-    CHECK(table.out.find(row) != std::string::npos);
-  }
-  for (const Words& wrong : {Words{"--workers", "-1"}, Words{"--images", "0"},
-                             Words{"--augment", "fog"}, Words{"--decoded-cache", "-3"}}) {
-    const Outcome refused = run(Words{"bench", "data"} + wrong);
-    INFO(refused.err);
-    CHECK(refused.status == 2);
-    CHECK(refused.error_lines() == 1);
-  }
-}
-
 TEST_CASE("--version and --help") {
   const Outcome version = run({"--version"});
   CHECK(version.status == 0);

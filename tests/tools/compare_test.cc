@@ -70,8 +70,8 @@ TEST_CASE("both sides run in turn, every second round backwards") {
   INFO(c.err);
   REQUIRE(c.status == 0);
   CHECK(lines_of(slurp(folder.file("order"))) ==
-        std::vector<std::string>{"ours  f32", "torch eager f32", "ours  bf16", "torch eager bf16",
-                                 "torch eager bf16", "ours  bf16", "torch eager f32", "ours  f32"});
+        std::vector<std::string>{"ours f32", "torch eager f32", "ours bf16", "torch eager bf16",
+                                 "torch eager bf16", "ours bf16", "torch eager f32", "ours f32"});
   const std::string args = slurp(folder.file("ours.args"));
   CHECK(args.starts_with("bench step --model mae --json"));
   CHECK(args.find("--batch-size 4") != args.npos);

@@ -13,6 +13,7 @@ all alike. A contestant that cannot run (a version without torch.compile, say) i
 reason. Needs pythons with torch: Debian's python3-torch with libopenblas0-openmp, or PyPI's."""
 
 import argparse
+import ctypes
 import json
 import os
 import re
@@ -31,10 +32,17 @@ def libraries(torch):
     said = re.findall(r"(oneAPI Math Kernel Library Version \S+|MKL-DNN v\S+)",
                       torch.__config__.show())
     with open("/proc/self/maps", encoding="ascii", errors="replace") as maps:
-        mapped = {os.path.basename(line.split()[-1]) for line in maps
-                  if re.search(r"/lib(blas|openblas|blis|mkl)", line)}
-    return ", ".join([text.replace("Math Kernel Library Version", "MKL").replace("MKL-DNN", "oneDNN")
-                      for text in said] + sorted(mapped))
+        mapped = {line.split()[-1] for line in maps
+                  if re.search(r"/lib(openblas|blis|mkl)", line)}
+    names = [text.replace("Math Kernel Library Version", "MKL").replace("MKL-DNN", "oneDNN")
+             for text in said]
+    for path in sorted(mapped):
+        names.append(os.path.basename(path))
+        if "openblas" in path:
+            core = ctypes.CDLL(path).openblas_get_corename
+            core.restype = ctypes.c_char_p
+            names[-1] += f" ({core().decode()})"
+    return ", ".join(names)
 
 
 def megabytes(field):
@@ -116,6 +124,15 @@ def pytorch_side(args):
 
 
 # ---- The contest ----
+
+def openblas_kernels():
+    """The kernels OpenBLAS should take. By itself a release takes SSE kernels on any processor that
+    is newer: 65 instead of 310 GFLOP/s for 0.3.21 on two cores of an Emerald Rapids."""
+    with open("/proc/cpuinfo", encoding="ascii", errors="replace") as cpuinfo:
+        flags = cpuinfo.read().split()
+    return ("Cooperlake" if "avx512_bf16" in flags else
+            "SkylakeX" if "avx512vl" in flags else "Haswell")
+
 
 class Contestant:
     def __init__(self, name, precision, command):
@@ -248,7 +265,7 @@ def main():
     args.python = args.python or ["/usr/bin/python3"]
     threads = {name: str(args.threads)
                for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
-    environment = dict(os.environ, **threads)
+    environment = dict({"OPENBLAS_CORETYPE": openblas_kernels()}, **os.environ) | threads
     field = contestants(args)
     for number in range(args.rounds):
         for contestant in field if number % 2 == 0 else reversed(field):
