@@ -56,7 +56,7 @@ struct RunOptions {
   bool log_json = false;
   bool dry_run = false;
   int64_t profile_steps = 0;  // so many, after two that are not, become OUT/profile.txt and .json
-  std::string config_text;         // written into the run's folder, for --config
+  std::string config_text;    // written into the run's folder, for --config
   std::vector<std::string> notes;  // said once it is clear that the run starts
 };
 

@@ -92,6 +92,7 @@ double peak_of(const Module& model, const std::function<Tensor()>& loss) {
     if (requires_grad(tensor)) set_grad_slot(tensor, Tensor::zeros(tensor.shape()));
   }
   CachingAllocator& allocator = model.named_parameters()[0].tensor.backend().allocator();
+  allocator.flush();  // blocks of other sizes would serve, and count for what they are
   const double before = double(allocator.stats().live_bytes);
   allocator.reset_peak();
   backward(loss());

@@ -23,7 +23,8 @@ struct Result {
 
 Result run(bool with_checkpoint, DType precision, bool x_wants) {
   ModuleList<TransformerBlock> blocks;
-  for (int i = 0; i < 3; ++i) blocks.append(BlockOptions{.dim = 32, .heads = 4, .mlp_hidden = 128, .drop_path = 0.3});
+  for (int i = 0; i < 3; ++i)
+    blocks.append(BlockOptions{.dim = 32, .heads = 4, .mlp_hidden = 128, .drop_path = 0.3});
   uint32_t site = 0;
   blocks.visit([&](const std::string&, Tensor& t, StateKind) {
     raw::copy_(t, raw::normal(t.shape(), RandomKey{3, 0, site++}, 0, 0.2));
