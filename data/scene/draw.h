@@ -7,12 +7,9 @@
 #include <vector>
 
 #include "data/image.h"
-#include "data/scene/compose.h"
+#include "data/scene/trace.h"
 
 namespace tessera::scene {
-
-// Pixel classes after the kinds of things (shapes.h).
-enum Backdrop : uint8_t { kGround = kNumKinds, kWall, kSky, kHills, kNumPixelClasses };
 
 // RGB of (height, width).
 Image draw(const Scene& scene, int height, int width);

@@ -7,42 +7,42 @@
 namespace tessera::scene {
 
 // A lattice axis's share of a corner's hash.
-inline U8 corner(F8 whole, uint32_t factor) {
-  return (U8) __builtin_convertvector(whole, I8) * factor;
-}
+inline Bits corner(Floats whole, uint32_t factor) { return to_bits(to_ints(whole)) * factor; }
 
-inline F8 hash01(U8 h) {
+// 24 random bits, as whole numbers; times kHashScale they are in [0, 1).
+inline constexpr float kHashScale = 0x1p-24f;
+inline Floats hash24(Bits h) {
   h = (h ^ (h >> 16)) * 0x7feb352du;
   h = (h ^ (h >> 15)) * 0x846ca68bu;
   h = h ^ (h >> 16);
-  return __builtin_convertvector((I8)(h >> 8), F8) * 0x1p-24f;
+  return to_floats(to_ints(h >> 8));
 }
 
-inline F8 value_noise(P8 p, uint32_t seed) {
+inline Floats value_noise(const Points& p, uint32_t seed) {
   constexpr uint32_t kX = 0x8da6b343u, kY = 0xd8163841u, kZ = 0xcb1ab31fu;
-  const F8 fx = floor(p.x), fy = floor(p.y), fz = floor(p.z);
-  const U8 x = corner(fx, kX), y = corner(fy, kY) + seed, z = corner(fz, kZ);
-  const P8 f = {p.x - fx, p.y - fy, p.z - fz};
-  const F8 u = f.x * f.x * (3.0f - 2.0f * f.x), v = f.y * f.y * (3.0f - 2.0f * f.y),
-           w = f.z * f.z * (3.0f - 2.0f * f.z);
+  const Floats fx = floor(p.x), fy = floor(p.y), fz = floor(p.z);
+  const Bits x = corner(fx, kX), y = corner(fy, kY) + seed, z = corner(fz, kZ);
+  const Points f = {p.x - fx, p.y - fy, p.z - fz};
+  const Floats u = f.x * f.x * (3.0f - 2.0f * f.x), v = f.y * f.y * (3.0f - 2.0f * f.y),
+               w = f.z * f.z * (3.0f - 2.0f * f.z);
   auto edge = [&](uint32_t dy, uint32_t dz) {
-    const U8 yz = (y + dy) ^ (z + dz);
-    return mix(hash01(x ^ yz), hash01((x + kX) ^ yz), u);
+    const Bits yz = (y + dy) ^ (z + dz);
+    return mix(hash24(x ^ yz), hash24((x + kX) ^ yz), u);
   };
-  return mix(mix(edge(0, 0), edge(kY, 0), v), mix(edge(0, kZ), edge(kY, kZ), v), w);
+  return mix(mix(edge(0, 0), edge(kY, 0), v), mix(edge(0, kZ), edge(kY, kZ), v), w) * kHashScale;
 }
 
 // Octaves of half the size and half the strength each; those finer than twice `footprint` (the
 // width that a sample covers) fade out, as an eye would blur them.
-inline F8 fractal_noise(P8 p, int octaves, F8 footprint, uint32_t seed) {
-  F8 sum = all(0.5f);
+inline Floats fractal_noise(Points p, int octaves, Floats footprint, uint32_t seed) {
+  Floats sum = 0.5f;
   float strength = 0.5f;
   for (int i = 0; i < octaves && any(footprint < 0.6f); ++i) {
-    const F8 seen = 1.0f - smoothstep(all(0.3f), all(0.6f), footprint);
+    const Floats seen = 1.0f - smoothstep(0.3f, 0.6f, footprint);
     sum += strength * seen * (value_noise(p, seed + static_cast<uint32_t>(i) * 0x9e3779b9u) - 0.5f);
     strength *= 0.5f;
     footprint *= 2.0f;
-    p = p * all(2.03f);  // not quite 2: lattices must not line up
+    p = p * 2.03f;  // not quite 2: lattices must not line up
   }
   return sum;
 }

@@ -1,6 +1,5 @@
-// The ten kinds of things: distance functions, standing on the ground at y = 0.
-// Rule: distance() never exceeds the true distance, so a ray may step by it; a thing fits its
-// bounding ball. Lengths are in the thing's own units: about 2 high, 2 wide.
+// The ten kinds of things, standing on the ground at y = 0; distance.h has their shapes.
+// Rule: a thing fits its bounding ball. Lengths are in the thing's own units: about 2 high, 2 wide.
 #pragma once
 
 #include <cstdint>
@@ -35,21 +34,19 @@ struct Thing {
   Texture body, detail;          // detail: roof, crown, cap
   float gloss = 0;
 
-  P8 to_local(const P8& p) const {
-    return turned((p - all(position)) * all(1.0f / scale), cosine, sine);
+  Points to_local(const Points& p) const {
+    return turned((p - position) * (1.0f / scale), cosine, sine);
   }
-  P8 direction_to_local(const P8& d) const { return turned(d, cosine, sine); }
-  P8 direction_to_world(const P8& d) const { return turned(d, cosine, -sine); }
+  Points direction_to_local(const Points& d) const { return turned(d, cosine, sine); }
+  Points direction_to_world(const Points& d) const { return turned(d, cosine, -sine); }
 };
 
 // Proportions a, b, c from three numbers in [0, 1), and the bounding ball they give.
 void set_proportions(Thing& thing, float u, float v, float w);
 
-// Distances from eight points, all in the thing's own units; negative inside.
-F8 distance(const Thing& thing, const P8& p);
 // The outward directions at points of the surface.
-P8 normal(const Thing& thing, const P8& p);
+Points normal(const Thing& thing, const Points& p);
 // Where `detail` covers the surface instead of `body`.
-I8 detail_covers(const Thing& thing, const P8& p);
+Ints detail_covers(const Thing& thing, const Points& p);
 
 }  // namespace tessera::scene

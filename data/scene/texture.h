@@ -21,6 +21,6 @@ struct Texture {
 };
 
 // footprint: the width that one sample covers, in units of p.
-P8 texture_color(const Texture& texture, const P8& p, F8 footprint);
+Points texture_color(const Texture& texture, const Points& p, Floats footprint);
 
 }  // namespace tessera::scene
