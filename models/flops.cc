@@ -61,7 +61,8 @@ ModelCost cost_of_tower(const VitConfig& c, int64_t head_parameters, double head
   const double kept = block.kept() + double(scales);
   cost.activation_bytes =
       kBytesOfKept * (double(c.patches() * c.patch_values()) + depth * n * kept + head_kept);
-  cost.batch_bytes = 4 * double(tables * c.heads) * n * n;
+  // Every block keeps the relative bias that it added, of a shared table or its own.
+  cost.batch_bytes = tables > 0 ? 4 * depth * double(c.heads) * n * n : 0;
   return cost;
 }
 

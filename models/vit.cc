@@ -6,6 +6,7 @@
 
 #include "autograd/functions.h"
 #include "engine/raw.h"
+#include "nn/checkpointed.h"
 #include "nn/init.h"
 
 namespace tessera {
@@ -78,8 +79,14 @@ Tensor VitTrunk::run(const Tensor& imgs, const Tensor& mask) const {
   }
   x = cat({expand(cls_token_, {batch, 1, config_.dim}), x}, 1);  // (B, 1 + L, D)
   if (pos_embed_.defined()) x = x + pos_embed_;
-  const Tensor bias = rel_pos_bias_ ? (*rel_pos_bias_)() : Tensor();
-  for (const TransformerBlock& block : blocks_) x = block(x, bias);
+  for (const TransformerBlock& block : blocks_) {
+    // A shared bias is looked up for each block: a block that runs again in the backward pass then
+    // depends on its input and on parameters alone.
+    const auto step = [this, &block](const Tensor& in) {
+      return block(in, rel_pos_bias_ ? (*rel_pos_bias_)() : Tensor());
+    };
+    x = checkpointing_ ? checkpointed(step, x) : step(x);
+  }
   return x;
 }
 

@@ -50,6 +50,11 @@ std::optional<int64_t> block_of(std::string_view name);
 
 // Patch embedding, class token, positions, blocks; a model adds norm and head.
 class VitTrunk : public Module {
+ public:
+  // Whether blocks keep only their input for backward and run again there: less memory, a third
+  // more work, the same bits.
+  void set_checkpointing(bool value) { checkpointing_ = value; }
+
  protected:
   // Registers cls_token, mask_token (where asked for), pos_embed, patch_embed, rel_pos_bias and
   // blocks. All zero but norms and layer scales. `config` must have been checked.
@@ -68,6 +73,7 @@ class VitTrunk : public Module {
 
  private:
   VitConfig config_;
+  bool checkpointing_ = false;
   Tensor cls_token_, mask_token_, pos_embed_;  // (1, 1, dim), the same, (1, 1 + L, dim)
   PatchEmbed patch_embed_;
   std::optional<RelativePositionBias> rel_pos_bias_;

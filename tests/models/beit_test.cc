@@ -5,6 +5,7 @@
 #include <cmath>
 #include <map>
 
+#include "autograd/autocast.h"
 #include "autograd/functions.h"
 #include "models/presets.h"
 #include "nn/step_random.h"
@@ -197,6 +198,63 @@ TEST_CASE("gradients of a whole BEiT agree with differences of its loss") {
     raw::add_(tensor, mul_scalar(direction, step));
     CHECK((above - below) / (2 * step) == Approx(slope).epsilon(1e-6).margin(1e-8));
   }
+}
+
+TEST_CASE("blocks that run again give the same bits") {
+  BeitConfig config = small_beit(GENERATE(RelativeBias::kShared, RelativeBias::kPerBlock));
+  config.drop_path = 0.3;
+  Beit model(config, 1);
+  const Tensor imgs = random_pictures(config, 2, 6), token_ids = random_tokens(config, 2, 3);
+  const MaskedPatches masked = masked_patches(uneven_mask(), 4);
+  std::map<std::string, std::vector<float>> gradients;
+  float loss = 0;
+  for (const bool again : {false, true}) {
+    model.set_checkpointing(again);
+    for (const auto& [name, tensor] : model.named_parameters()) zero_grad(tensor);
+    const StepRandom step(5, 1);
+    const Tensor out = model.forward(imgs, masked, token_ids).loss;
+    backward(out);
+    if (!again) loss = static_cast<float>(out.item());
+    CHECK(out.item() == loss);
+    for (const auto& [name, tensor] : model.named_parameters()) {
+      INFO(name);
+      const auto have = grad(tensor).to_vector<float>();
+      if (!again) gradients[name] = have;
+      CHECK(have == gradients[name]);
+    }
+  }
+}
+
+TEST_CASE("in 16 bits BEiT computes what it computes in 32, to 16 bits") {
+  BeitConfig config = small_beit(GENERATE(RelativeBias::kShared, RelativeBias::kPerBlock));
+  Beit model(config, 1);
+  const Tensor imgs = random_pictures(config, 2, 6), token_ids = random_tokens(config, 2, 3);
+  const MaskedPatches masked = masked_patches(uneven_mask(), 4);
+  std::map<std::string, Tensor> exact;
+  const Tensor loss = model.forward(imgs, masked, token_ids).loss;
+  backward(loss);
+  for (const auto& [name, tensor] : model.named_parameters()) {
+    exact[name] = raw::clone(grad(tensor));
+    zero_grad(tensor);
+  }
+  const Autocast autocast(DType::kBF16);
+  const BeitOutput low = model.forward(imgs, masked, token_ids);
+  CHECK(low.logits.dtype() == DType::kBF16);
+  CHECK(low.loss.dtype() == DType::kF32);
+  CHECK(low.loss.item() == Approx(loss.item()).epsilon(0.01));
+  backward(low.loss);
+  double distance = 0, norm = 0;
+  for (const auto& [name, tensor] : model.named_parameters()) {
+    INFO(name);
+    REQUIRE(grad(tensor).dtype() == DType::kF32);
+    const auto have = grad(tensor).to_vector<float>(), want = exact[name].to_vector<float>();
+    for (size_t i = 0; i < want.size(); ++i) {
+      distance += std::pow(have[i] - want[i], 2);
+      norm += std::pow(want[i], 2);
+    }
+  }
+  CHECK(std::sqrt(distance) < 0.02 * std::sqrt(norm));
+  CHECK(distance > 0);  // it was 16 bits
 }
 
 TEST_CASE("a BEiT that cannot be built or fed is refused with its values") {

@@ -8,6 +8,7 @@
 #include <map>
 #include <memory>
 
+#include "autograd/autocast.h"
 #include "autograd/functions.h"
 #include "autograd/tape.h"
 #include "engine/raw.h"
@@ -263,6 +264,24 @@ TEST_CASE("the parts of the loss, and a straight-through mixture") {
     CHECK(raw::sum_squares(grad(tensor)).item() > 0);  // the encoder's, too
   }
   CHECK_THROWS_AS(model->forward(x, gumbel, {.temperature = 0}), UsageError);
+}
+
+TEST_CASE("a tokenizer learns in 16 bits, too") {
+  const auto model = small_tokenizer(GENERATE(0, 1));
+  const Tensor x = model->prepare(pictures(2, 16, 16));
+  const Tensor gumbel = gumbel_noise(model->logits(x).shape(), {1, 2, 3});
+  const TokenizerStep step = {
+      .temperature = 0.8, .kl_weight = 0.1, .straight_through = GENERATE(false, true)};
+  const double exact = model->forward(x, gumbel, step).loss.item();
+  const Autocast autocast(DType::kBF16);
+  const TokenizerOutput out = model->forward(x, gumbel, step);
+  // Straight through, one noisy logit that tips over changes a whole token.
+  if (!step.straight_through) CHECK(out.loss.item() == Approx(exact).epsilon(0.02));
+  backward(out.loss);
+  for (const auto& [name, tensor] : model->named_parameters()) {
+    INFO(name);
+    CHECK(std::isfinite(raw::sum_squares(grad(tensor)).item()));
+  }
 }
 
 TEST_CASE("gradients of a whole tokenizer agree with differences of its loss") {
