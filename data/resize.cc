@@ -9,6 +9,7 @@
 #include <cmath>
 #include <cstring>
 #include <numbers>
+#include <type_traits>
 
 #include "engine/error.h"
 
@@ -116,6 +117,22 @@ Weights weights_of(int in_size, int out_size, const Kernel& kernel) {
   return w;
 }
 
+// work(pairs) with a constant for the usual numbers of pairs, so that loops over them are unrolled:
+// 2 for enlarging, 3 and 4 for bicubic reductions up to about 1.2 and 1.7.
+template <class Work>
+void with_pairs(int pairs, const Work& work) {
+  switch (pairs) {
+    case 2:
+      return work(std::integral_constant<int, 2>());
+    case 3:
+      return work(std::integral_constant<int, 3>());
+    case 4:
+      return work(std::integral_constant<int, 4>());
+    default:
+      return work(pairs);
+  }
+}
+
 // Eight sums over taps; every pixel of a pair is a 16-bit number beside its partner.
 struct Sums {
   __m256i high = _mm256_setzero_si256();
@@ -188,76 +205,97 @@ Shuffles shuffles_for(int channels) {
           both(_mm_setr_epi8(0, 1, 2, 4, 5, 6, 8, 9, 10, 12, 13, 14, -1, -1, -1, -1))};
 }
 
-// (region height, region width) -> (region height, out width): two rows at a time, one in each half
-// of the register.
+// (in width) -> (out width) of two rows at a time, one in each half of the register.
+template <class Pairs>
+void resample_rows(const Weights& w, Pairs pairs, int channels, const Shuffles& shuffles,
+                   const uint8_t* const (&in)[2], int out_width, uint8_t* const (&out)[2]) {
+  const int* first = w.first.data();
+  const int32_t *high = w.high.data(), *low = w.low.data();
+  for (int x = 0; x < out_width; x += kGroup) {
+    __m256i group[kGroup];
+    for (__m256i& levels : group) {
+      const int at = channels * *first++;
+      Sums sums;
+      for (int p = 0; p < pairs; ++p) {
+        const int from = at + 2 * channels * p;
+        const __m256i pixels = _mm256_loadu2_m128i(reinterpret_cast<const __m128i*>(in[1] + from),
+                                                   reinterpret_cast<const __m128i*>(in[0] + from));
+        sums.add(_mm256_shuffle_epi8(pixels, shuffles.pair), *high++, *low++);
+      }
+      levels = sums.levels();
+    }
+    const __m256i bytes =
+        _mm256_shuffle_epi8(to_bytes(group[0], group[1], group[2], group[3]), shuffles.close);
+    // 16 bytes each, 4 or 12 of them meant: the next group overwrites the rest.
+    _mm256_storeu2_m128i(reinterpret_cast<__m128i*>(out[1] + channels * x),
+                         reinterpret_cast<__m128i*>(out[0] + channels * x), bytes);
+  }
+}
+
+// (region height, region width) -> (region height, out width)
 Rows horizontal_pass(const Image& image, const Region& region, int out_width,
                      const Kernel& kernel) {
   const Weights w = weights_of(region.width, out_width, kernel);
-  const size_t channels = image.channels;
-  const size_t in_bytes = channels * region.width;
-  const Shuffles shuffles = shuffles_for(image.channels);
-  Rows in(2, in_bytes + channels * 2 * w.pairs);  // taps of weight 0 may lie beyond the region
-  Rows out(region.height, channels * out_width);
-  for (int y = 0; y < region.height; y += 2) {
-    const int rows[2] = {y, std::min(y + 1, region.height - 1)};  // the last one twice, if odd
-    for (int k = 0; k < 2; ++k) std::memcpy(in.row(k), row_of(image, region, rows[k]), in_bytes);
-    for (int x = 0; x < out_width; x += kGroup) {
-      __m256i group[kGroup];
-      for (int i = 0; i < kGroup; ++i) {
-        const size_t from = channels * w.first[x + i], weight = size_t(x + i) * w.pairs;
-        Sums sums;
-        for (int p = 0; p < w.pairs; ++p) {
-          const size_t at = from + channels * 2 * p;
-          const __m256i pixels =
-              _mm256_loadu2_m128i(reinterpret_cast<const __m128i*>(in.row(1) + at),
-                                  reinterpret_cast<const __m128i*>(in.row(0) + at));
-          sums.add(_mm256_shuffle_epi8(pixels, shuffles.pair), w.high[weight + p],
-                   w.low[weight + p]);
-        }
-        group[i] = sums.levels();
-      }
-      const __m256i bytes =
-          _mm256_shuffle_epi8(to_bytes(group[0], group[1], group[2], group[3]), shuffles.close);
-      // 16 bytes each, 4 or 12 of them meant: the next group overwrites the rest.
-      _mm256_storeu2_m128i(reinterpret_cast<__m128i*>(out.row(rows[1]) + channels * x),
-                           reinterpret_cast<__m128i*>(out.row(rows[0]) + channels * x), bytes);
+  const int channels = image.channels;
+  const size_t in_bytes = static_cast<size_t>(channels) * region.width;
+  const Shuffles shuffles = shuffles_for(channels);
+  // Taps of weight 0 may lie beyond the region.
+  Rows in(2, in_bytes + static_cast<size_t>(channels) * 2 * w.pairs);
+  Rows out(region.height, static_cast<size_t>(channels) * out_width);
+  with_pairs(w.pairs, [&](auto pairs) {
+    for (int y = 0; y < region.height; y += 2) {
+      const int second = std::min(y + 1, region.height - 1);  // the last one twice, if odd
+      std::memcpy(in.row(0), row_of(image, region, y), in_bytes);
+      std::memcpy(in.row(1), row_of(image, region, second), in_bytes);
+      resample_rows(w, pairs, channels, shuffles, {in.row(0), in.row(1)}, out_width,
+                    {out.row(y), out.row(second)});
     }
-  }
+  });
   return out;
 }
 
-// (in height, width) -> (out height, width): a register of columns at a time.
-Image vertical_pass(const Rows& in, int channels, int out_height, const Kernel& kernel) {
-  const Weights w = weights_of(in.height, out_height, kernel);
-  const size_t n = in.row_bytes;
-  Image out(static_cast<int>(n / channels), out_height, channels);
+// All columns of one output row, a register at a time. taps: the input rows it is made of.
+template <class Pairs>
+void resample_columns(Pairs pairs, const uint8_t* const* taps, const int32_t* high,
+                      const int32_t* low, size_t n, uint8_t* out) {
   const __m256i zero = _mm256_setzero_si256();
-  std::vector<const uint8_t*> taps(2 * w.pairs);
-  for (int y = 0; y < out_height; ++y) {
-    for (int t = 0; t < 2 * w.pairs; ++t) taps[t] = in.row(std::min(w.first[y] + t, in.height - 1));
-    const int32_t* high = &w.high[static_cast<size_t>(y) * w.pairs];
-    const int32_t* low = &w.low[static_cast<size_t>(y) * w.pairs];
-    for (size_t i = 0; i < n; i += Rows::kRegister) {
-      Sums sums[4];
-      for (int p = 0; p < w.pairs; ++p) {
-        const __m256i a = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(taps[2 * p] + i));
-        const __m256i b = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(taps[2 * p + 1] + i));
-        // Unpacking works within halves, and so does to_bytes: what goes apart comes together.
-        const __m256i even = _mm256_unpacklo_epi8(a, b), odd = _mm256_unpackhi_epi8(a, b);
-        sums[0].add(_mm256_unpacklo_epi8(even, zero), high[p], low[p]);
-        sums[1].add(_mm256_unpackhi_epi8(even, zero), high[p], low[p]);
-        sums[2].add(_mm256_unpacklo_epi8(odd, zero), high[p], low[p]);
-        sums[3].add(_mm256_unpackhi_epi8(odd, zero), high[p], low[p]);
-      }
-      const __m256i bytes =
-          to_bytes(sums[0].levels(), sums[1].levels(), sums[2].levels(), sums[3].levels());
-      if (n - i >= Rows::kRegister) {
-        _mm256_storeu_si256(reinterpret_cast<__m256i*>(out.row(y) + i), bytes);
-      } else {
-        std::memcpy(out.row(y) + i, &bytes, n - i);
-      }
+  for (size_t i = 0; i < n; i += Rows::kRegister) {
+    Sums sums[4];
+    for (int p = 0; p < pairs; ++p) {
+      const __m256i a = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(taps[2 * p] + i));
+      const __m256i b = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(taps[2 * p + 1] + i));
+      // Unpacking works within halves, and so does to_bytes: what goes apart comes together.
+      const __m256i even = _mm256_unpacklo_epi8(a, b), odd = _mm256_unpackhi_epi8(a, b);
+      sums[0].add(_mm256_unpacklo_epi8(even, zero), high[p], low[p]);
+      sums[1].add(_mm256_unpackhi_epi8(even, zero), high[p], low[p]);
+      sums[2].add(_mm256_unpacklo_epi8(odd, zero), high[p], low[p]);
+      sums[3].add(_mm256_unpackhi_epi8(odd, zero), high[p], low[p]);
+    }
+    const __m256i bytes =
+        to_bytes(sums[0].levels(), sums[1].levels(), sums[2].levels(), sums[3].levels());
+    if (n - i >= Rows::kRegister) {
+      _mm256_storeu_si256(reinterpret_cast<__m256i*>(out + i), bytes);
+    } else {
+      std::memcpy(out + i, &bytes, n - i);
     }
   }
+}
+
+// (in height, width) -> (out height, width)
+Image vertical_pass(const Rows& in, int channels, int out_height, const Kernel& kernel) {
+  const Weights w = weights_of(in.height, out_height, kernel);
+  Image out(static_cast<int>(in.row_bytes / channels), out_height, channels);
+  std::vector<const uint8_t*> taps(2 * w.pairs);
+  with_pairs(w.pairs, [&](auto pairs) {
+    for (int y = 0; y < out_height; ++y) {
+      for (int t = 0; t < 2 * w.pairs; ++t) {
+        taps[t] = in.row(std::min(w.first[y] + t, in.height - 1));
+      }
+      const size_t weight = static_cast<size_t>(y) * w.pairs;
+      resample_columns(pairs, taps.data(), &w.high[weight], &w.low[weight], in.row_bytes,
+                       out.row(y));
+    }
+  });
   return out;
 }
 

@@ -168,6 +168,7 @@ void Normalizer::operator()(const Image& image, float* out, const Placement& pla
       const std::array<float, 256>& level = levels_[c];
       const uint8_t* from = image.row(y - dy) + c;
       std::fill(to, to + first, 0.0f);
+#pragma GCC unroll 8  // a tenth faster: the loop is little but its own counting
       for (int x = first, at = start; x < last; ++x, at += step) to[x] = level[from[at]];
       std::fill(to + last, to + width, 0.0f);
     }
