@@ -54,7 +54,7 @@ void LinearProbeOptions::check() const {
   TESSERA_CHECK_USAGE(batch_size > 1, "--batch-size {} must be at least 2", batch_size);
   TESSERA_CHECK_USAGE(base_lr > 0 && std::isfinite(base_lr), "--base-lr {} must be positive",
                       base_lr);
-  TESSERA_CHECK_USAGE(warmup_epochs >= 0 && warmup_epochs <= double(epochs),
+  TESSERA_CHECK_USAGE(warmup_epochs <= double(epochs),
                       "--warmup-epochs {} is not in 0..{}, the epochs", warmup_epochs, epochs);
   TESSERA_CHECK_USAGE(weight_decay >= 0 && std::isfinite(weight_decay),
                       "--weight-decay {} must not be negative", weight_decay);
@@ -69,8 +69,10 @@ LinearProbe linear_probe(const Tensor& examples, std::span<const int64_t> labels
   TESSERA_CHECK_USAGE(n > 1, "a linear probe wants at least 2 pictures with labels, not {}", n);
   options.check();
   const int64_t batch = std::min(options.batch_size, n), steps = n / batch;
+  const double warmup =
+      options.warmup_epochs < 0 ? double(options.epochs) / 9 : options.warmup_epochs;
   const LearningRateSchedule schedule{.peak = scaled_learning_rate(options.base_lr, batch),
-                                      .warmup_steps = options.warmup_epochs * double(steps),
+                                      .warmup_steps = warmup * double(steps),
                                       .total_steps = options.epochs * steps};
   ProbeHead head(examples.size(1), classes, options.seed);
   Sgd optimizer(head, {.weight_decay = options.weight_decay, .lars = options.lars});

@@ -16,8 +16,8 @@ struct LinearProbeOptions {
   int64_t epochs = 90;
   // The reference's 16384 is 78 steps an epoch of ImageNet; small sets need smaller batches.
   int64_t batch_size = 1024;
-  double base_lr = 0.1;  // of 256 pictures a step
-  double warmup_epochs = 10;
+  double base_lr = 0.1;       // of 256 pictures a step
+  double warmup_epochs = -1;  // < 0: a ninth of the epochs, the reference's 10 of 90
   double weight_decay = 0;
   bool lars = true;  // else SGD; momentum 0.9 either way
   uint64_t seed = 0;
