@@ -25,7 +25,7 @@ constexpr char kNotes[] =
     "the\n"
     "          pictures with labels\n"
     "  knn     the nearest pictures vote, weighted by exp(cosine / temperature) (Wu et al., 2018)\n"
-    "  linear  batch norm and a linear layer, trained with LARS and a cosine schedule as in MAE\n"
+    "  linear  batch norm and a linear layer, trained with SGD or LARS and a cosine schedule\n"
     "The pictures judged are the held-out ones of --data, or those of --test-data. Whatever block "
     "is\n"
     "taken, its tokens come as they leave it; those of the last block go through the encoder's "
@@ -46,7 +46,7 @@ struct ProbeFlags {
   bool all_blocks = false, json = false;
   NeighbourOptions neighbours;
   LinearProbeOptions linear;
-  std::string optimizer = "lars";
+  std::string optimizer = "sgd";
 };
 
 struct ProbeResult {
@@ -223,18 +223,24 @@ Command add_probe(CLI::App& root) {
   const auto linear_option = [&](const char* name, auto& value, const char* text) {
     return app->add_option(name, value, text)->group("Linear layer");
   };
-  linear_option("--optimizer", flags->optimizer, "lars or sgd [default: lars]")
+  linear_option("--optimizer", flags->optimizer,
+                "sgd or lars, both with momentum 0.9 [default: sgd]")
       ->check(CLI::IsMember({"lars", "sgd"}))
       ->type_name("NAME");
-  linear_option("--epochs", flags->linear.epochs, "[default: 90]")->type_name("N");
-  linear_option("--batch-size", flags->linear.batch_size, "[default: 1024]")->type_name("N");
-  linear_option("--base-lr", flags->linear.base_lr,
-                "learning rate for 256 pictures a step [default: 0.1]")
+  linear_option("--epochs", flags->linear.epochs, "times through the pictures [default: 90]")
+      ->type_name("N");
+  linear_option("--batch-size", flags->linear.batch_size, "pictures a step [default: 256]")
+      ->type_name("N");
+  linear_option("--lr", flags->linear.lr,
+                "learning rate at its peak [default: 0.03 for each 256 of a batch, lars 6.4]")
+      ->check(CLI::PositiveNumber)
       ->type_name("LR");
-  linear_option("--warmup-epochs", flags->linear.warmup_epochs, "[default: a ninth of --epochs]")
+  linear_option("--warmup-epochs", flags->linear.warmup_epochs,
+                "epochs in which the rate rises [default: a ninth]")
       ->check(CLI::NonNegativeNumber)
       ->type_name("N");
-  linear_option("--weight-decay", flags->linear.weight_decay, "[default: 0]")->type_name("D");
+  linear_option("--weight-decay", flags->linear.weight_decay, "of the layer's weights [default: 0]")
+      ->type_name("D");
   linear_option("--seed", flags->linear.seed, "of first weights and order [default: 0]")
       ->check(not_negative())
       ->type_name("N");
