@@ -3,13 +3,14 @@
 
 #include "engine/error.h"
 #include "models/transfer.h"
-#include "train/pretrain.h"
+#include "train/pretrain_mae.h"
 
 namespace tessera {
 
 TrainedEncoder trained_encoder(const Checkpoint& checkpoint) {
   try {
-    const PretrainRecipe recipe = recipe_from_json(checkpoint.recipe());
+    MaeRecipe recipe;
+    read_recipe(recipe, checkpoint);
     recipe.check();
     TrainedEncoder trained{
         std::make_unique<VitEncoder>(encoder_of(recipe.model), FinalNorm::kTokens),
