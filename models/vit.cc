@@ -88,7 +88,13 @@ void VitTrunk::train_last_blocks(int64_t count) {
   });
 }
 
-Tensor VitTrunk::run(const Tensor& imgs, const Tensor& mask) const {
+Tensor VitTrunk::shared_bias() const { return rel_pos_bias_ ? (*rel_pos_bias_)() : Tensor(); }
+
+Tensor VitTrunk::attention_of(int64_t block, const Tensor& tokens) const {
+  return blocks_[static_cast<size_t>(block)].attention_probabilities(tokens, shared_bias());
+}
+
+Tensor VitTrunk::run(const Tensor& imgs, const Tensor& mask, const Look& look) const {
   const int64_t batch = imgs.ndim() > 0 ? imgs.size(0) : 0, patches = config_.patches();
   const Shape expected = {batch, config_.channels, config_.image_height, config_.image_width};
   TESSERA_CHECK(imgs.shape() == expected, "[vit] the model wants pictures (B, {}, {}, {}), not {}",
@@ -102,15 +108,15 @@ Tensor VitTrunk::run(const Tensor& imgs, const Tensor& mask) const {
   x = cat({expand(cls_token_, {batch, 1, config_.dim}), x}, 1);  // (B, 1 + L, D)
   if (pos_embed_.defined()) x = x + pos_embed_;
   for (int64_t i = 0; i < config_.depth; ++i) {
+    if (look) look(i, x);
     const TransformerBlock& block = blocks_[static_cast<size_t>(i)];
     const bool runs_again = checkpointing_ && i >= frozen_blocks_;  // others have no backward pass
     // A shared bias is looked up for each block: a block that runs again in the backward pass then
     // depends on its input and on parameters alone.
-    const auto step = [this, &block](const Tensor& in) {
-      return block(in, rel_pos_bias_ ? (*rel_pos_bias_)() : Tensor());
-    };
+    const auto step = [this, &block](const Tensor& in) { return block(in, shared_bias()); };
     x = runs_again ? checkpointed(step, x) : step(x);
   }
+  if (look) look(config_.depth, x);
   return x;
 }
 

@@ -72,7 +72,13 @@ class VitTrunk : public Module {
 
   // imgs (B, C, H, W) of the configured size -> (B, 1 + L, dim) after the last block, class token
   // first, before any norm. Where mask (B, L) bool is true the mask token enters for the patch.
-  Tensor run(const Tensor& imgs, const Tensor& mask = {}) const;
+  // `look` is shown what enters each block, from 0 on, and what leaves the last one as `depth`.
+  using Look = std::function<void(int64_t block, const Tensor& tokens)>;
+  Tensor run(const Tensor& imgs, const Tensor& mask = {}, const Look& look = {}) const;
+
+  // Who looks at whom in a block when `tokens` (B, 1 + L, dim) enter it: (B, heads, 1 + L, 1 + L),
+  // each query's row of sum 1.
+  Tensor attention_of(int64_t block, const Tensor& tokens) const;
 
   // Matrices, tokens and the patch projection as `draw` says; biases and relative tables 0, norms
   // 1, layer scales as configured; then the rescaling of blocks.
@@ -82,6 +88,8 @@ class VitTrunk : public Module {
   const VitConfig& trunk_config() const { return config_; }
 
  private:
+  Tensor shared_bias() const;  // (heads, 1 + L, 1 + L); undefined where there is none
+
   VitConfig config_;
   bool checkpointing_ = false;
   int64_t frozen_blocks_ = 0;                  // the first so many
