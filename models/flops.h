@@ -7,6 +7,8 @@
 #include <cstdint>
 
 #include "models/beit.h"
+#include "models/dalle.h"
+#include "models/dvae.h"
 #include "models/mae.h"
 #include "models/vit.h"
 
@@ -30,6 +32,9 @@ ModelCost cost_of(const BeitConfig& config, int64_t target);
 // The first `frozen_blocks` and what comes before them learn nothing (VitTrunk::train_last_blocks).
 // < 0: everything learns.
 ModelCost cost_of(const ClassifierConfig& config, int64_t frozen_blocks = -1);
+// A tokenizer's whole pass, encoder and decoder, on pictures of this size.
+ModelCost cost_of(const DvaeConfig& config, int64_t height, int64_t width);
+ModelCost cost_of(const DalleConfig& config, int64_t height, int64_t width);
 
 // Estimate of a training step's memory in f32: weights, gradients, both Adam moments, and the
 // activations of `batch` pictures.
