@@ -49,14 +49,17 @@ std::vector<Tensor> VitEncoder::tokens(const Tensor& imgs) const {
   return tokens;
 }
 
+Tensor VitEncoder::finished(const Tensor& tokens, bool last) const {
+  const NoGrad no_grad;
+  return last && final_norm_ == FinalNorm::kTokens ? norm_(tokens) : tokens;
+}
+
 Tensor VitEncoder::pooled(const Tensor& tokens, bool last) const {
   const NoGrad no_grad;
-  const bool before = last && final_norm_ == FinalNorm::kTokens;
-  const bool after = last && final_norm_ == FinalNorm::kPooled;
-  const Tensor x = before ? norm_(tokens) : tokens;  // (B, 1 + L, dim)
+  const Tensor x = finished(tokens, last);  // (B, 1 + L, dim)
   const Tensor patches = mean(slice(x, 1, 1, x.size(1)), {1});
   const Tensor pooled = stack({select(x, 1, 0), patches}, 1);  // (B, 2, dim)
-  return after ? norm_(pooled) : pooled;
+  return last && final_norm_ == FinalNorm::kPooled ? norm_(pooled) : pooled;
 }
 
 std::vector<Tensor> VitEncoder::attention(const Tensor& imgs) const {

@@ -38,9 +38,11 @@ class VitEncoder : public VitTrunk {
   // before any norm that follows the block.
   std::vector<Tensor> tokens(const Tensor& imgs) const;
 
-  // Tokens of one block -> (B, 2, dim): the class token, and the mean over the patches. `last`: the
-  // tokens leave the last block and go through the final norm, before the mean (kTokens) or after
-  // it (kPooled, the class token's row too).
+  // Tokens (B, 1 + L, dim) of one block as a reader wants them: where they leave the `last` block
+  // and the model norms all of them (kTokens), normed.
+  Tensor finished(const Tensor& tokens, bool last) const;
+  // The same -> (B, 2, dim): the class token, and the mean over the patches. Of the last block
+  // normed, before the mean (kTokens) or after it (kPooled; then the class token is, too).
   Tensor pooled(const Tensor& tokens, bool last) const;
 
   // For each block (B, heads, 1 + L, 1 + L): how much every token (row) takes from every other.

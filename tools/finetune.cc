@@ -118,7 +118,7 @@ void FinetuneFlags::add_regularisation_flags() {
 }
 
 std::string FinetuneFlags::encoder_file() const {
-  return recipe.from_scratch || goes_on() ? "" : checkpoint_path(checkpoint_);
+  return recipe.from_scratch || goes_on() ? "" : CheckpointFlags{checkpoint_, ""}.path();
 }
 
 bool FinetuneFlags::goes_on() const {
@@ -140,14 +140,14 @@ void FinetuneFlags::start_from_arch() {
     model = encoder_of(preset);
     published_patch_ = preset.patch;
   } else {
-    const Checkpoint file(checkpoint_path(checkpoint_));
+    const Checkpoint file(CheckpointFlags{checkpoint_, ""}.path());
     const PretrainedEncoder encoder = encoder_in(file);
     TESSERA_CHECK_USAGE(!given("arch") || recipe.arch == encoder.arch, "--arch {}: {} holds a {}",
                         recipe.arch, file.file().path(), encoder.arch);
     recipe.arch = encoder.arch;
     recipe.mean = encoder.mean;
     recipe.std = encoder.std;
-    model = encoder_ = encoder.config;
+    model = encoder_ = encoder_of(encoder.config);
   }
   model.drop_path = drop_path;
 }

@@ -5,7 +5,6 @@
 
 #include <cstdint>
 #include <functional>
-#include <span>
 #include <string_view>
 #include <vector>
 
@@ -16,27 +15,36 @@
 namespace tessera {
 
 // What stands for a picture.
-enum class Pool : uint8_t { kClass, kMean, kBoth };  // class token, mean of patches, side by side
-
-inline constexpr Pool kPools[] = {Pool::kClass, Pool::kMean, Pool::kBoth};
-const char* name_of(Pool pool);              // "class", "mean", "both"
+enum class Pool : uint8_t {
+  kClass,   // its class token, (D)
+  kMean,    // the mean over its patches' tokens, (D)
+  kBoth,    // both side by side, (2 D)
+  kTokens,  // every token, (1 + L, D)
+};
+const char* name_of(Pool pool);              // "class", "mean", "both", "tokens"
 Pool pool_from_name(std::string_view name);  // UsageError that lists them
 
 struct Features {
-  Tensor values;                  // (N, blocks, 2, D) f32: class token, mean of patches
+  Tensor values;                  // (N, blocks, R, D) f32; R rows: see FeatureRequest
   std::vector<int64_t> pictures;  // (N) by their number in the reader
   std::vector<int64_t> labels;    // (N)
 
-  // The rows of one block, by its place in the list asked for: (N, D), or (N, 2 D) for kBoth.
-  Tensor rows(int64_t block, Pool pool) const;
+  // One block's, by its place in the request: (N, ...). kTokens where all of them were asked for,
+  // the others where not.
+  Tensor of(int64_t place, Pool pool) const;
 };
 
-// The pooled tokens of the named blocks (from 1 to the encoder's depth) for the named pictures. The
-// last block's tokens have been through the encoder's final norm, as a model's own head gets them;
-// those of others have not. Pictures that cannot be decoded are passed over.
+struct FeatureRequest {
+  std::vector<int64_t> pictures;  // by their number in the reader
+  std::vector<int64_t> blocks;    // from 1 to the encoder's depth
+  bool all_tokens = false;        // R = 1 + L; else R = 2: class token, mean of the patches
+};
+
+// What leaves the named blocks for the named pictures. The last block's tokens have been through
+// the encoder's final norm, as a model's own head gets them; those of others have not. Pictures
+// that cannot be decoded are passed over.
 Features extract_features(const VitEncoder& encoder, const Normalisation& normalisation,
-                          const EvaluationReader& reader, std::span<const int64_t> pictures,
-                          std::span<const int64_t> blocks,
+                          const EvaluationReader& reader, const FeatureRequest& request,
                           const std::function<void(int64_t)>& progress = {});
 
 }  // namespace tessera

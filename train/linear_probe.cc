@@ -52,9 +52,8 @@ std::vector<int64_t> shuffled(int64_t n, uint64_t seed, int64_t epoch) {
 void LinearProbeOptions::check() const {
   TESSERA_CHECK_USAGE(epochs > 0, "--epochs {} must be positive", epochs);
   TESSERA_CHECK_USAGE(batch_size > 1, "--batch-size {} must be at least 2", batch_size);
-  TESSERA_CHECK_USAGE(base_lr > 0 && std::isfinite(base_lr), "--base-lr {} must be positive",
-                      base_lr);
-  TESSERA_CHECK_USAGE(warmup_epochs >= 0 && warmup_epochs <= double(epochs),
+  TESSERA_CHECK_USAGE(std::isfinite(lr) && lr != 0, "--lr {} must be positive", lr);
+  TESSERA_CHECK_USAGE(warmup_epochs <= double(epochs),
                       "--warmup-epochs {} is not in 0..{}, the epochs", warmup_epochs, epochs);
   TESSERA_CHECK_USAGE(weight_decay >= 0 && std::isfinite(weight_decay),
                       "--weight-decay {} must not be negative", weight_decay);
@@ -69,8 +68,11 @@ LinearProbe linear_probe(const Tensor& examples, std::span<const int64_t> labels
   TESSERA_CHECK_USAGE(n > 1, "a linear probe wants at least 2 pictures with labels, not {}", n);
   options.check();
   const int64_t batch = std::min(options.batch_size, n), steps = n / batch;
-  const LearningRateSchedule schedule{.peak = scaled_learning_rate(options.base_lr, batch),
-                                      .warmup_steps = options.warmup_epochs * double(steps),
+  const double usual = options.lars ? 6.4 : 0.03 * double(batch) / 256;
+  const double warmup =
+      options.warmup_epochs < 0 ? double(options.epochs) / 9 : options.warmup_epochs;
+  const LearningRateSchedule schedule{.peak = options.lr < 0 ? usual : options.lr,
+                                      .warmup_steps = warmup * double(steps),
                                       .total_steps = options.epochs * steps};
   ProbeHead head(examples.size(1), classes, options.seed);
   Sgd optimizer(head, {.weight_decay = options.weight_decay, .lars = options.lars});

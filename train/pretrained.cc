@@ -20,8 +20,9 @@ uint64_t sum_of(std::string_view text) {
   return sum;
 }
 
-PretrainedEncoder described(const TrainingRecipe& recipe, const VitConfig& config) {
-  return {recipe.arch, config, recipe.mean, recipe.std, ""};
+PretrainedEncoder described(const TrainingRecipe& recipe, const VitConfig& config,
+                            FinalNorm final_norm) {
+  return {recipe.arch, config, final_norm, recipe.mean, recipe.std, ""};
 }
 
 PretrainedEncoder encoder_of_recipe(const Checkpoint& checkpoint) {
@@ -30,11 +31,12 @@ PretrainedEncoder encoder_of_recipe(const Checkpoint& checkpoint) {
   FinetuneRecipe classifier;
   if (task == mae.task()) {
     read_recipe(mae, checkpoint);
-    return described(mae, encoder_of(mae.model));
+    return described(mae, encoder_of(mae.model), FinalNorm::kTokens);
   }
   if (task == classifier.task()) {
     read_recipe(classifier, checkpoint);
-    return described(classifier, classifier.model);
+    const bool pools = classifier.model.pooling == Pooling::kMean;
+    return described(classifier, classifier.model, pools ? FinalNorm::kPooled : FinalNorm::kTokens);
   }
   throw UsageError(
       fmt::format("{}: a checkpoint of '{}' holds no encoder", checkpoint.file().path(), task));

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "models/encoder.h"
 #include "models/vit.h"
 #include "train/checkpoint.h"
 
@@ -14,7 +15,8 @@ namespace tessera {
 
 struct PretrainedEncoder {
   std::string arch;
-  VitConfig config;  // as a classifier has it (models/transfer.h), for the pictures' size
+  VitConfig config;  // of the tower as it was trained, for the pictures that it was trained on
+  FinalNorm final_norm;
   std::vector<float> mean, std;  // that the encoder expects, one a channel
   // Which weights these are: task, step and a sum over the recipe, of which they are a function.
   std::string id;
