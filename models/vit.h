@@ -48,12 +48,22 @@ struct VitConfig {
 // The number i of a parameter called "blocks.i. ..."; none for any other name.
 std::optional<int64_t> block_of(std::string_view name);
 
+// How far from the pictures a parameter is. 0: tokens, positions and patch embedding; i + 1: block
+// i; depth + 1: everything after the blocks (a shared relative bias counts there, as in BEiT's
+// optim_factory.py).
+int64_t layer_of(std::string_view name, int64_t depth);
+
 // Patch embedding, class token, positions, blocks; a model adds norm and head.
 class VitTrunk : public Module {
  public:
   // Whether blocks keep only their input for backward and run again there: less memory, a third
   // more work, the same bits.
   void set_checkpointing(bool value) { checkpointing_ = value; }
+
+  // Partial fine-tuning (He et al., 2021, section 4.3): only the last `count` blocks and what comes
+  // after them learn; the rest gets no gradient and no backward pass enters it. An optimizer made
+  // afterwards does not know the frozen weights. UsageError when there are not so many blocks.
+  void train_last_blocks(int64_t count);
 
  protected:
   // Registers cls_token, mask_token (where asked for), pos_embed, patch_embed, rel_pos_bias and
@@ -82,6 +92,7 @@ class VitTrunk : public Module {
 
   VitConfig config_;
   bool checkpointing_ = false;
+  int64_t frozen_blocks_ = 0;                  // the first so many
   Tensor cls_token_, mask_token_, pos_embed_;  // (1, 1, dim), the same, (1, 1 + L, dim)
   PatchEmbed patch_embed_;
   std::optional<RelativePositionBias> rel_pos_bias_;

@@ -15,6 +15,7 @@ struct Command {
 };
 
 Command add_pretrain_mae(CLI::App& pretrain);
+Command add_finetune(CLI::App& root);
 Command add_reconstruct(CLI::App& root);
 Command add_evaluate_reconstruction(CLI::App& evaluate);
 Command add_evaluate_classification(CLI::App& evaluate);

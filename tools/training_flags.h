@@ -75,7 +75,8 @@ class TrainingFlags {
 
   bool given(const std::string& name) const;
 
-  // For a new run: --arch is known, no other flag has been applied; and: all have been.
+  // For a new run: the flags that come first have been applied, no other has; and: all have been.
+  virtual bool comes_first(const std::string& flag) const { return flag == "arch"; }
   virtual void start_from_arch() = 0;
   virtual void finish_recipe() {}
 

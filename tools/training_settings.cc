@@ -83,7 +83,7 @@ bool TrainingFlags::given(const std::string& name) const {
 
 void TrainingFlags::new_run() {
   for (const Flag& flag : flags_) {
-    if (flag.name() == "arch" && flag.given()) flag.apply();
+    if (comes_first(flag.name()) && flag.given()) flag.apply();
   }
   start_from_arch();
   for (const Flag& flag : flags_) {

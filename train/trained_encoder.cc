@@ -2,20 +2,16 @@
 #include "train/trained_encoder.h"
 
 #include "engine/error.h"
-#include "models/transfer.h"
-#include "train/pretrain_mae.h"
+#include "train/pretrained.h"
 
 namespace tessera {
 
 TrainedEncoder trained_encoder(const Checkpoint& checkpoint) {
+  const PretrainedEncoder encoder = encoder_in(checkpoint);
   try {
-    MaeRecipe recipe;
-    read_recipe(recipe, checkpoint);
-    recipe.check();
-    TrainedEncoder trained{
-        std::make_unique<VitEncoder>(encoder_of(recipe.model), FinalNorm::kTokens),
-        {recipe.mean, recipe.std}};
-    trained.model->load(read_tensors(checkpoint.file(), is_weight));
+    TrainedEncoder trained{std::make_unique<VitEncoder>(encoder.config, encoder.final_norm),
+                           {encoder.mean, encoder.std}};
+    trained.model->load(judged_weights(checkpoint));
     return trained;
   } catch (const Error& error) {
     throw Error(fmt::format("{}: {}", checkpoint.file().path(), error.what()));
