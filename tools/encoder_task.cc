@@ -49,8 +49,11 @@ Features EncoderTask::features(const EvaluationReader& reader,
 
 EncoderTask prepare(const EncoderFlags& flags) {
   flags.machine.apply();
-  const OpenedCheckpoint opened = open_checkpoint(flags.model);
-  return {opened.path, trained_encoder(opened.file)};
+  const std::string path = flags.model.path();
+  TrainedEncoder trained = trained_encoder(Checkpoint(path));
+  TESSERA_CHECK_USAGE(flags.model.arch.empty() || flags.model.arch == trained.arch,
+                      "--arch {}: {} holds a {}", flags.model.arch, path, trained.arch);
+  return {path, std::move(trained)};
 }
 
 }  // namespace tessera
