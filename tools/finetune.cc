@@ -37,6 +37,8 @@ constexpr char kNotes[] =
     "  tessera finetune --checkpoint runs/cifar --data cifar/train --from-scratch --out runs/base\n"
     "  tessera finetune --checkpoint runs/cifar --data cifar/train --print-groups";
 
+constexpr char kRow[] = "{:22} {:>10} {:>13} {:>8} {:>11}\n";
+
 // Each group's layer, share of the learning rate, weight decay and size; what is frozen; on stdout.
 int print_groups(FinetuneTask& task, const std::string& data) {
   FinetuneRecipe& recipe = task.recipe();
@@ -52,7 +54,6 @@ int print_groups(FinetuneTask& task, const std::string& data) {
     frozen += requires_grad(tensor) ? 0 : tensor.numel();
     frozen_tensors += !requires_grad(tensor);
   }
-  constexpr char kRow[] = "{:22} {:>10} {:>13} {:>8} {:>11}\n";
   fmt::print(kRow, "group", "lr factor", "weight decay", "tensors", "parameters");
   for (const ParameterGroup& group : task.groups()) {
     int64_t size = 0;

@@ -102,6 +102,9 @@ void TrainingFlags::resumed_run() {
   const std::string out = options.out;
   TESSERA_CHECK_USAGE(!out.empty(), "--resume: name the run's folder with --out");
   const bool data_named = given("data");
+  const bool has_checkpoint = !list_checkpoints(out).empty();
+  // Another task's run is refused by name, before its settings are taken for this one's.
+  if (has_checkpoint) read_recipe_of_run(recipe_, out);
 
   // What the checkpoint does not hold (where the pictures are, how often to save) is in the run's
   // config.toml, and so is everything while there is no checkpoint yet.
@@ -114,7 +117,6 @@ void TrainingFlags::resumed_run() {
   for (const Flag& flag : flags_) flag.option->clear();
   typed.give_back();
 
-  const bool has_checkpoint = !list_checkpoints(out).empty();
   TESSERA_CHECK_USAGE(has_checkpoint || has_config, "--resume: {} holds no run to go on with", out);
   TESSERA_CHECK_USAGE(has_config || data_named,
                       "--resume: {} is gone; name the pictures with --data", config);
