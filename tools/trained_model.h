@@ -10,7 +10,7 @@
 #include "data/evaluation.h"
 #include "models/mae.h"
 #include "train/checkpoint.h"
-#include "train/pretrain.h"
+#include "train/pretrain_mae.h"
 #include "train/reconstruction.h"
 
 namespace tessera {
@@ -21,19 +21,21 @@ struct CheckpointFlags {
   std::string arch;        // when given, what the checkpoint must be
 
   void add_to(CLI::App& app);
+  // The file; UsageError when there is none.
+  std::string path() const;
 };
 
 struct OpenedCheckpoint {
   std::string path;
   Checkpoint file;
-  PretrainRecipe recipe;
+  MaeRecipe recipe;
 };
 // UsageError: no such file, another architecture than --arch names. Error: a broken file.
 OpenedCheckpoint open_checkpoint(const CheckpointFlags& flags);
 
 struct TrainedModel {
   std::string path;
-  PretrainRecipe recipe;
+  MaeRecipe recipe;
   std::unique_ptr<Mae> model;
 
   const MaeConfig& config() const { return recipe.model; }
@@ -43,8 +45,8 @@ TrainedModel load_model(const CheckpointFlags& flags);
 
 // Pictures to judge a model on, in its size: the held-out ones where the set has some, else all.
 // Drawn ones are never those of a training: builtin:N is N of another stream.
-EvaluationReader evaluation_pictures(const std::string& spec, double holdout,
-                                     const MaeConfig& config);
+EvaluationReader evaluation_pictures(const std::string& spec, double holdout, int64_t height,
+                                     int64_t width, int64_t channels);
 
 // What must be said with every figure and picture of a norm-pix model.
 void say_what_norm_pix_means(const MaeConfig& config);

@@ -1,0 +1,65 @@
+// From a recipe to the tower that it describes.
+#include "train/pretrained.h"
+
+#include <string_view>
+
+#include "engine/error.h"
+#include "models/transfer.h"
+#include "train/finetune.h"
+#include "train/pretrain_mae.h"
+
+namespace tessera {
+namespace {
+
+constexpr std::string_view kAverage = "ema/";
+
+// FNV-1a.
+uint64_t sum_of(std::string_view text) {
+  uint64_t sum = 0xcbf29ce484222325u;
+  for (const unsigned char c : text) sum = (sum ^ c) * 0x100000001b3u;
+  return sum;
+}
+
+PretrainedEncoder described(const TrainingRecipe& recipe, const VitConfig& config,
+                            FinalNorm final_norm) {
+  return {recipe.arch, config, final_norm, recipe.mean, recipe.std, ""};
+}
+
+PretrainedEncoder encoder_of_recipe(const Checkpoint& checkpoint) {
+  const std::string task = task_of(checkpoint.recipe());
+  MaeRecipe mae;
+  FinetuneRecipe classifier;
+  if (task == mae.task()) {
+    read_recipe(mae, checkpoint);
+    return described(mae, encoder_of(mae.model), FinalNorm::kTokens);
+  }
+  if (task == classifier.task()) {
+    read_recipe(classifier, checkpoint);
+    const bool pools = classifier.model.pooling == Pooling::kMean;
+    return described(classifier, classifier.model, pools ? FinalNorm::kPooled : FinalNorm::kTokens);
+  }
+  throw UsageError(
+      fmt::format("{}: a checkpoint of '{}' holds no encoder", checkpoint.file().path(), task));
+}
+
+bool is_average(const std::string& name) { return name.starts_with(kAverage); }
+
+}  // namespace
+
+PretrainedEncoder encoder_in(const Checkpoint& checkpoint) {
+  PretrainedEncoder encoder = encoder_of_recipe(checkpoint);
+  encoder.config.drop_path = 0;  // belongs to a training, not to the encoder
+  encoder.id = fmt::format("{}, step {}, recipe {:016x}", task_of(checkpoint.recipe()),
+                           checkpoint.step(), sum_of(checkpoint.recipe().dump()));
+  return encoder;
+}
+
+std::map<std::string, Tensor> judged_weights(const Checkpoint& checkpoint) {
+  std::map<std::string, Tensor> weights = read_tensors(checkpoint.file(), is_weight);
+  for (const auto& [name, average] : read_tensors(checkpoint.file(), is_average)) {
+    weights[name.substr(kAverage.size())] = average;
+  }
+  return weights;
+}
+
+}  // namespace tessera

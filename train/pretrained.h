@@ -1,0 +1,31 @@
+// The encoder in a checkpoint, whichever training made it.
+// Rule: the recipe in the checkpoint says what the encoder is; a checkpoint without an encoder is
+// refused by name.
+#pragma once
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "models/encoder.h"
+#include "models/vit.h"
+#include "train/checkpoint.h"
+
+namespace tessera {
+
+struct PretrainedEncoder {
+  std::string arch;
+  VitConfig config;  // of the tower as it was trained, for the pictures that it was trained on
+  FinalNorm final_norm;
+  std::vector<float> mean, std;  // that the encoder expects, one a channel
+  // Which weights these are: task, step and a sum over the recipe, of which they are a function.
+  std::string id;
+};
+
+// UsageError: the checkpoint of a task that trains no encoder.
+PretrainedEncoder encoder_in(const Checkpoint& checkpoint);
+
+// The weights that the run's own evaluations judged: the averaged ones where it kept an average.
+std::map<std::string, Tensor> judged_weights(const Checkpoint& checkpoint);
+
+}  // namespace tessera
