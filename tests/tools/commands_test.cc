@@ -273,8 +273,9 @@ TEST_CASE("--version and --help") {
   CHECK(lines_of(version.out).size() == 1);
   for (const Words& command :
        {Words{}, Words{"demo"}, Words{"pretrain"}, Words{"pretrain", "mae"}, Words{"reconstruct"},
-        Words{"evaluate", "reconstruction"}, Words{"info"}, Words{"export"}, Words{"bench"},
-        Words{"bench", "step"}, Words{"bench", "data"}, Words{"bench", "gemm"},
+        Words{"evaluate", "reconstruction"}, Words{"evaluate", "classification"}, Words{"probe"},
+        Words{"features"}, Words{"attention"}, Words{"predict"}, Words{"info"}, Words{"export"},
+        Words{"bench"}, Words{"bench", "step"}, Words{"bench", "data"}, Words{"bench", "gemm"},
         Words{"bench", "ops"}}) {
     const Outcome help = run(command + Words{"--help"});
     CHECK(help.status == 0);
