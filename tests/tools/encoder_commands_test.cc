@@ -204,7 +204,7 @@ TEST_CASE("probe: every block, probe and pool in one table, the same for any thr
   CHECK(results[0].contains("lambda"));
   CHECK(results[17].contains("train_top1"));
   const Outcome table = good(all);
-  CHECK(lines_of(table.out).size() == 3 + 2 * 3);
+  CHECK(lines_of(table.out).size() == 2 + 2 * 3);
   CHECK(table.out.find("12 pictures judged, 30 with labels, 3 classes") != std::string::npos);
   CHECK(table.err.empty());
 
