@@ -21,7 +21,9 @@ class EvaluationReader {
   EvaluationReader(std::shared_ptr<const Dataset> dataset, int height, int width, int channels = 3);
 
   int64_t size() const { return dataset_->size(); }
+  int64_t pixels() const { return int64_t{height_} * width_; }  // of a picture, fitted
   int64_t label(int64_t i) const { return dataset_->label(i); }
+  const std::vector<std::string>& class_names() const { return dataset_->class_names(); }
   std::string name(int64_t i) const { return dataset_->name(i); }
   // (C, H, W) f32 in [0, 1]; Error that names the picture when it cannot be decoded.
   Tensor picture(int64_t i) const;

@@ -11,7 +11,6 @@
 #include <utility>
 
 #include "data/augment.h"
-#include "data/evaluation.h"
 #include "engine/error.h"
 
 namespace tessera {
@@ -21,7 +20,16 @@ constexpr int64_t kChunk =
     16;  // positions taken at a time: small beside a batch, big beside a lock
 constexpr int64_t kMaxReplacements = 100;  // tries for one position before the set is called broken
 constexpr int64_t kEnoughTried = 100;
-constexpr int kMaxShift = 2;
+
+template <class Action>
+std::exception_ptr failure_of(Action&& action) {
+  try {
+    action();
+  } catch (...) {
+    return std::current_exception();
+  }
+  return nullptr;
+}
 
 // Decode results of one position: the file that was used last, and the broken ones before it.
 struct Attempts {
@@ -35,36 +43,19 @@ struct Loader::Slot {
   Batch batch;
   std::shared_ptr<const std::vector<int64_t>> order;  // of the epoch
   std::vector<Attempts> attempts;                     // by position in the batch
-  float* images = nullptr;                            // the batch's tensor
-  std::exception_ptr failure;                         // other than a broken file
-  int64_t taken = 0, done = 0;                        // positions; guarded by mutex_
+  float* images = nullptr;                            // the batch's tensors
+  float* second = nullptr;
+  std::exception_ptr failure;     // other than a broken file
+  int64_t taken = 0, filled = 0;  // positions; guarded by mutex_, as is
+  bool done = false;              // filled, and mixed where that is asked for
 
   int64_t size() const { return static_cast<int64_t>(attempts.size()); }
 };
 
-Augment augment_from_name(std::string_view name) {
-  for (Augment a : {Augment::kNone, Augment::kCropFlip, Augment::kShiftFlip}) {
-    if (name == name_of(a)) return a;
-  }
-  throw UsageError(fmt::format("[data] no augmentation '{}': none, crop-flip or shift-flip", name));
-}
-
-const char* name_of(Augment augment) {
-  switch (augment) {
-    case Augment::kNone:
-      return "none";
-    case Augment::kCropFlip:
-      return "crop-flip";
-    case Augment::kShiftFlip:
-      break;
-  }
-  return "shift-flip";
-}
-
 Loader::Loader(std::shared_ptr<const Dataset> dataset, DataOptions options)
     : dataset_(std::move(dataset)),
       options_(std::move(options)),
-      normalize_(options_.mean, options_.std),
+      augment_(options_),
       cache_(dataset_, options_.cache_bytes),
       tried_(dataset_->size()) {
   check_options();
@@ -80,21 +71,14 @@ void Loader::check_options() const {
   const DataOptions& o = options_;
   TESSERA_CHECK_USAGE(o.batch_size > 0, "[data] batch size {} is not a number from 1 on",
                       o.batch_size);
-  TESSERA_CHECK_USAGE(o.height > 0 && o.width > 0, "[data] image size {} x {} has no pixels",
-                      o.width, o.height);
-  TESSERA_CHECK_USAGE(o.channels == 1 || o.channels == 3, "[data] {} channels, wanted 1 or 3",
-                      o.channels);
-  const size_t channels = static_cast<size_t>(o.channels);
-  TESSERA_CHECK_USAGE(o.mean.size() == channels && o.std.size() == channels,
-                      "[data] {} means and {} deviations for {} channels", o.mean.size(),
-                      o.std.size(), channels);
-  for (float s : o.std) TESSERA_CHECK_USAGE(s > 0, "[data] a standard deviation of {}", s);
-  TESSERA_CHECK_USAGE(
-      o.crop_scale[0] > 0 && o.crop_scale[0] <= o.crop_scale[1] && o.crop_scale[1] <= 1,
-      "[data] crop scale {} to {} is no range within (0, 1]", o.crop_scale[0], o.crop_scale[1]);
   TESSERA_CHECK_USAGE(o.workers >= 0, "[data] {} workers", o.workers);
   TESSERA_CHECK_USAGE(o.cache_bytes >= 0, "[data] a cache of {} bytes", o.cache_bytes);
   TESSERA_CHECK_USAGE(dataset_->size() > 0, "[data] {}: no pictures to train on", o.spec);
+  const auto known = static_cast<int64_t>(dataset_->class_names().size());
+  TESSERA_CHECK_USAGE(o.classes >= 0 && (o.classes == 0 || known <= o.classes),
+                      "[data] {}: pictures of {} classes for targets of {}", o.spec, known,
+                      o.classes);
+  o.mix.check();
 }
 
 // A set of which nothing decodes is refused before anything else begins.
@@ -157,8 +141,14 @@ std::shared_ptr<Loader::Slot> Loader::make_slot(int64_t epoch, int64_t k) {
   slot->batch.images =
       Tensor::empty({count, options_.channels, options_.height, options_.width});  // (B, C, H, W)
   slot->images = slot->batch.images.data<float>();
+  if (options_.two_views()) {
+    slot->batch.second =
+        Tensor::empty({count, options_.channels, options_.second_height, options_.second_width});
+    slot->second = slot->batch.second.data<float>();
+  }
   slot->batch.labels.resize(count);
   slot->batch.indices.resize(count);
+  slot->batch.mirrored.resize(count);
   slot->attempts.resize(count);
   return slot;
 }
@@ -194,16 +184,21 @@ bool Loader::work_on(std::unique_lock<std::mutex>& lock, bool front_only) {
   const int64_t first = slot->taken, last = std::min(first + kChunk, slot->size());
   slot->taken = last;
   lock.unlock();
-  std::exception_ptr failure;
-  try {
+  const auto keep_failure = [&](std::exception_ptr failure) {
+    lock.lock();
+    if (failure && !slot->failure) slot->failure = failure;
+  };
+  keep_failure(failure_of([&] {
     for (int64_t position = first; position < last; ++position) fill(*slot, position);
-  } catch (...) {
-    failure = std::current_exception();
+  }));
+  slot->filled += last - first;
+  if (slot->filled < slot->size()) return true;
+  if (options_.classes > 0 && !slot->failure) {  // whoever fills the last part mixes the batch
+    lock.unlock();
+    keep_failure(failure_of([&] { mix(*slot); }));
   }
-  lock.lock();
-  if (failure && !slot->failure) slot->failure = failure;
-  slot->done += last - first;
-  if (slot->done == slot->size()) done_.notify_all();
+  slot->done = true;
+  done_.notify_all();
   return true;
 }
 
@@ -240,27 +235,25 @@ void Loader::fill(Slot& slot, int64_t position) const {
 
   PhiloxStream random = stream_at(options_.seed, epoch, kSiteAugment, place);
   const int64_t step = int64_t{options_.channels} * options_.height * options_.width;
-  augment(*picture, random, slot.images + position * step);
+  const int64_t second_step =
+      int64_t{options_.channels} * options_.second_height * options_.second_width;
+  float* const second = slot.second != nullptr ? slot.second + position * second_step : nullptr;
+  slot.batch.mirrored[position] =
+      augment_(*picture, random, slot.images + position * step, second) ? 1 : 0;
 }
 
-// Draws, resamples, normalises; out: (C, H, W).
-void Loader::augment(const Image& picture, PhiloxStream& random, float* out) const {
-  const int height = options_.height, width = options_.width, channels = options_.channels;
-  if (picture.channels != channels) return augment(grayscale(picture, channels), random, out);
-  Placement placement;
-  if (options_.augment == Augment::kCropFlip) {
-    const Region box = draw_crop(picture.height, picture.width, options_.crop_scale, random);
-    placement.mirrored = random.coin();
-    normalize_(resize_region(picture, box, height, width, Interpolation::kBicubic), out, placement);
-    return;
+// Of a whole batch. Its stream is that of a place behind all pictures' places of the epoch. A batch
+// with a picture that cannot be had will not be handed out.
+void Loader::mix(Slot& slot) const {
+  for (const Attempts& attempts : slot.attempts) {
+    if (attempts.used < 0) return;
   }
-  if (options_.augment == Augment::kShiftFlip) {
-    placement.mirrored = random.coin();
-    const Shift shift = draw_shift(kMaxShift, random);
-    placement.dy = shift.dy;
-    placement.dx = shift.dx;
-  }
-  normalize_(fit_picture(picture, height, width, channels), out, placement);
+  const int64_t place = dataset_->size() + slot.batch.k;
+  PhiloxStream random = stream_at(options_.seed, slot.batch.epoch, kSiteAugment, place);
+  const Mix mix = draw_mix(options_.mix, options_.height, options_.width, random);
+  mix_images(mix, slot.batch.images);
+  slot.batch.targets =
+      mixed_targets(mix, slot.batch.labels, options_.classes, options_.mix.label_smoothing);
 }
 
 Batch Loader::next() {
@@ -268,7 +261,7 @@ Batch Loader::next() {
   std::unique_lock lock(mutex_);
   const std::shared_ptr<Slot> slot = slots_.front();
   // The caller helps with the batch that it waits for; without workers it does all of it.
-  while (slot->done < slot->size()) {
+  while (!slot->done) {
     if (!work_on(lock, true)) done_.wait(lock);
   }
   slots_.pop_front();

@@ -4,7 +4,6 @@
 // picture that depends on (seed, epoch, position) alone.
 #pragma once
 
-#include <array>
 #include <condition_variable>
 #include <cstdint>
 #include <deque>
@@ -12,42 +11,23 @@
 #include <memory>
 #include <mutex>
 #include <string>
-#include <string_view>
 #include <thread>
 #include <vector>
 
+#include "data/augmenter.h"
 #include "data/dataset.h"
 #include "data/decoded_cache.h"
-#include "data/transforms.h"
-#include "engine/philox.h"
+#include "data/mixing.h"
 #include "engine/tensor.h"
 
 namespace tessera {
 
-inline constexpr std::array<float, 3> kImageNetMean = {0.485f, 0.456f, 0.406f};
-inline constexpr std::array<float, 3> kImageNetStd = {0.229f, 0.224f, 0.225f};
-inline constexpr std::array<float, 3> kCifarMean = {0.4914f, 0.4822f, 0.4465f};
-inline constexpr std::array<float, 3> kCifarStd = {0.247f, 0.2435f, 0.2616f};
-
-enum class Augment {
-  kNone,       // shorter side to size, middle cut out
-  kCropFlip,   // random resized crop (bicubic), mirrored in half of the draws
-  kShiftFlip,  // as kNone, mirrored in half, moved by up to 2 pixels; zeros (after normalising)
-               // move in
-};
-Augment augment_from_name(std::string_view name);  // "none", "crop-flip", "shift-flip"
-const char* name_of(Augment augment);
-
-struct DataOptions {
+struct DataOptions : AugmentOptions {
   std::string spec = "builtin:";  // for open_data (open.h)
   double holdout = 0.0;
-  int height = 32;
-  int width = 32;
-  int channels = 3;  // 1 or 3
-  Augment augment = Augment::kNone;
-  std::array<double, 2> crop_scale = {0.2, 1.0};  // area of a random crop, as a share
-  std::vector<float> mean = {kImageNetMean.begin(), kImageNetMean.end()};  // one a channel
-  std::vector<float> std = {kImageNetStd.begin(), kImageNetStd.end()};
+  // Batches with targets for so many classes, mixed as `mix` says. 0: pictures and labels alone.
+  int64_t classes = 0;
+  MixOptions mix;
   uint64_t seed = 0;
   int64_t batch_size = 64;
   bool drop_last = true;
@@ -56,9 +36,12 @@ struct DataOptions {
 };
 
 struct Batch {
-  Tensor images;                 // (B, C, H, W) f32, normalised
-  std::vector<int64_t> labels;   // (B)
-  std::vector<int64_t> indices;  // (B) into the data set: the pictures really read
+  Tensor images;                  // (B, C, H, W) f32, normalised
+  Tensor second;                  // (B, C, h, w) f32 in [0, 1]; undefined without a second view
+  Tensor targets;                 // (B, classes) f32, each row of mass 1; undefined without classes
+  std::vector<int64_t> labels;    // (B)
+  std::vector<int64_t> indices;   // (B) into the data set: the pictures really read
+  std::vector<uint8_t> mirrored;  // (B) 1 where the picture is mirrored
   int64_t epoch = 0;
   int64_t k = 0;  // number within the epoch
 };
@@ -105,7 +88,7 @@ class Loader {
   bool work_on(std::unique_lock<std::mutex>& lock, bool front_only);
   void run_worker();
   void fill(Slot& slot, int64_t position) const;
-  void augment(const Image& picture, PhiloxStream& random, float* out) const;
+  void mix(Slot& slot) const;
   void account(const Slot& slot);
   void mark_tried(int64_t index);
   bool too_many_broken() const;
@@ -113,7 +96,7 @@ class Loader {
 
   std::shared_ptr<const Dataset> dataset_;
   DataOptions options_;
-  Normalizer normalize_;
+  Augmenter augment_;
   DecodedCache cache_;
   int64_t batches_per_epoch_ = 0;
 

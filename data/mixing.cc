@@ -9,6 +9,8 @@
 namespace tessera {
 namespace {
 
+bool is_share(double x) { return x >= 0 && x <= 1; }
+
 bool is_empty(const Region& box) { return box.height == 0 || box.width == 0; }
 
 // A box of a share 1 - `share` of the area with the picture's shape, anywhere; the picture's edge
@@ -34,9 +36,27 @@ double draw_beta(double alpha, PhiloxStream& random) {
   }
 }
 
+void MixOptions::check() const {
+  TESSERA_CHECK_USAGE(mixup_alpha >= 0 && cutmix_alpha >= 0,
+                      "mixup {} and cutmix {} must not be negative", mixup_alpha, cutmix_alpha);
+  TESSERA_CHECK_USAGE(is_share(probability) && is_share(cutmix_probability),
+                      "probabilities {} of mixing and {} of CutMix must be in [0, 1]", probability,
+                      cutmix_probability);
+  TESSERA_CHECK_USAGE(label_smoothing >= 0 && label_smoothing < 1,
+                      "label smoothing {} is outside [0, 1)", label_smoothing);
+}
+
+void RandomErasing::check() const {
+  TESSERA_CHECK_USAGE(is_share(probability), "probability {} of erasing must be in [0, 1]",
+                      probability);
+  TESSERA_CHECK_USAGE(area[0] > 0 && area[0] <= area[1] && area[1] <= 1,
+                      "erased areas {} to {} are no range within (0, 1]", area[0], area[1]);
+  TESSERA_CHECK_USAGE(min_aspect > 0 && min_aspect <= 1, "least aspect {} must be in (0, 1]",
+                      min_aspect);
+}
+
 Mix draw_mix(const MixOptions& o, int height, int width, PhiloxStream& random) {
-  TESSERA_CHECK_USAGE(o.mixup_alpha >= 0 && o.cutmix_alpha >= 0,
-                      "mixup {} and cutmix {} must not be negative", o.mixup_alpha, o.cutmix_alpha);
+  o.check();
   const bool mixed = random.coin(o.probability), prefers_cut = random.coin(o.cutmix_probability);
   if (!mixed || (o.mixup_alpha == 0 && o.cutmix_alpha == 0)) return {};
   const bool cut = o.cutmix_alpha > 0 && (o.mixup_alpha == 0 || prefers_cut);

@@ -20,6 +20,8 @@ struct MixOptions {
   double probability = 1.0;         // that a batch is mixed at all
   double cutmix_probability = 0.5;  // that it is CutMix where both are possible
   double label_smoothing = 0.1;
+
+  void check() const;  // UsageError, one line, for what makes no sense
 };
 
 // How one batch is mixed: each picture keeps `share` of itself and takes the rest from its partner,
@@ -34,7 +36,7 @@ Mix draw_mix(const MixOptions& options, int height, int width, PhiloxStream& ran
 void mix_images(const Mix& mix, const Tensor& images);
 
 // Targets (B, classes) f32 of a batch mixed so: each label's mass is 1 - smoothing, the smoothing
-// is spread over all classes. Error for a label that is no class.
+// is spread over all classes. label_smoothing in [0, 1). Error for a label that is no class.
 Tensor mixed_targets(const Mix& mix, const std::vector<int64_t>& labels, int64_t classes,
                      double label_smoothing);
 
@@ -46,6 +48,8 @@ struct RandomErasing {
   double probability = 0.25;
   std::array<double, 2> area = {0.02, 1.0 / 3.0};  // share of the picture
   double min_aspect = 0.3;                         // log-uniform in [min_aspect, 1 / min_aspect]
+
+  void check() const;  // UsageError, one line, for what makes no sense
 };
 // Ten tries at a rectangle that fits; an empty one when none does or the picture is spared.
 Region draw_erasure(const RandomErasing& options, int height, int width, PhiloxStream& random);

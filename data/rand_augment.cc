@@ -77,6 +77,16 @@ Image apply_operation(size_t operation, const Image& image, double strength, boo
   return kOperations[operation].apply(image, {strength, negative ? -1.0 : 1.0, fill});
 }
 
+void RandAugment::check() const {
+  TESSERA_CHECK_USAGE(operations >= 0, "{} operations of RandAugment", operations);
+  TESSERA_CHECK_USAGE(probability >= 0 && probability <= 1,
+                      "probability {} of an operation must be in [0, 1]", probability);
+  TESSERA_CHECK_USAGE(
+      magnitude >= 0 && magnitude <= 10 && deviation >= 0,
+      "RandAugment's magnitude {} must be in [0, 10], its deviation {} not negative", magnitude,
+      deviation);
+}
+
 Image rand_augment(const Image& image, const RandAugment& options, PhiloxStream& random) {
   Image out = image;
   for (int i = 0; i < options.operations; ++i) {

@@ -19,6 +19,8 @@ struct RandAugment {
   double magnitude = 9;      // 0 to 10
   double deviation = 0.5;    // of the magnitude, drawn anew each time and cut to 0..10
   uint8_t fill = 128;        // what comes in from outside when a picture is turned or moved
+
+  void check() const;  // UsageError, one line, for what makes no sense
 };
 
 // "auto_contrast", "equalize", "invert", "rotate", "posterize", "solarize", "solarize_add",

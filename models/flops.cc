@@ -105,10 +105,19 @@ ModelCost cost_of(const BeitConfig& c, int64_t target) {
                        rows * (2 * dim + 2 * vocab));
 }
 
-ModelCost cost_of(const ClassifierConfig& c) {
+ModelCost cost_of(const ClassifierConfig& c, int64_t frozen_blocks) {
   const double dim = double(c.dim), classes = double(c.classes);
-  return cost_of_tower(c, 2 * c.dim + linear_parameters(c.dim, c.classes), dim * classes,
-                       2 * dim + 2 * classes);
+  ModelCost cost = cost_of_tower(c, 2 * c.dim + linear_parameters(c.dim, c.classes), dim * classes,
+                                 2 * dim + 2 * classes);
+  if (frozen_blocks < 0) return cost;
+  VitConfig below = c;
+  below.depth = frozen_blocks;
+  const ModelCost frozen = cost_of_tower(below, 0, 0, 0);  // goes forward and keeps nothing
+  cost.trained_parameters -= frozen.parameters;
+  cost.step_flops -= frozen.step_flops - frozen.forward_flops;
+  cost.activation_bytes -= frozen.activation_bytes;
+  cost.batch_bytes -= frozen.batch_bytes;
+  return cost;
 }
 
 double training_bytes(const ModelCost& cost, int64_t batch) {

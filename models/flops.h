@@ -16,7 +16,7 @@ namespace tessera {
 
 struct ModelCost {
   int64_t parameters = 0;          // the whole state dict but its buffers
-  int64_t trained_parameters = 0;  // without the fixed positions
+  int64_t trained_parameters = 0;  // without fixed positions and what is frozen
   double forward_flops = 0;        // one picture
   // Forward and backward of one picture: a product's backward is two products, but pictures get
   // no gradient, so the patch embedding's is one.
@@ -29,7 +29,9 @@ struct ModelCost {
 ModelCost cost_of(const MaeConfig& config);
 // `target` patches of a picture are listed for prediction.
 ModelCost cost_of(const BeitConfig& config, int64_t target);
-ModelCost cost_of(const ClassifierConfig& config);
+// The first `frozen_blocks` and what comes before them learn nothing (VitTrunk::train_last_blocks).
+// < 0: everything learns.
+ModelCost cost_of(const ClassifierConfig& config, int64_t frozen_blocks = -1);
 // A tokenizer's whole pass, encoder and decoder, on pictures of this size.
 ModelCost cost_of(const DvaeConfig& config, int64_t height, int64_t width);
 ModelCost cost_of(const DalleConfig& config, int64_t height, int64_t width);

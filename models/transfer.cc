@@ -169,13 +169,6 @@ void load_encoder(VitClassifier& model, const std::map<std::string, Tensor>& wei
   model.load_state_dict(state);
 }
 
-int64_t layer_of(std::string_view name, int64_t depth) {
-  if (const auto block = block_of(name)) return *block + 1;
-  const bool first = name == "cls_token" || name == "mask_token" || name == "pos_embed" ||
-                     name.starts_with("patch_embed.");
-  return first ? 0 : depth + 1;
-}
-
 std::vector<UpdateGroup> update_groups(const Module& model, int64_t depth, double decay) {
   TESSERA_CHECK_USAGE(decay > 0 && decay <= 1, "layer decay {} is outside (0, 1]", decay);
   std::vector<UpdateGroup> groups;

@@ -39,12 +39,8 @@ void load_encoder(VitClassifier& model, const std::map<std::string, Tensor>& wei
 
 // ---- Layer-wise decay of the learning rate ----
 
-// 0: tokens, positions and patch embedding; i + 1: block i; depth + 1: everything after the blocks
-// (a shared relative bias counts there, as in BEiT's optim_factory.py).
-int64_t layer_of(std::string_view name, int64_t depth);
-
 struct UpdateGroup {
-  int64_t layer = 0;
+  int64_t layer = 0;          // layer_of (vit.h)
   double lr_factor = 1;       // decay^(depth + 1 - layer)
   bool weight_decay = false;  // none for vectors, pos_embed and cls_token
   std::vector<std::string> names;

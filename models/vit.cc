@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "autograd/functions.h"
+#include "autograd/tape.h"
 #include "engine/raw.h"
 #include "nn/checkpointed.h"
 #include "nn/init.h"
@@ -50,6 +51,13 @@ std::optional<int64_t> block_of(std::string_view name) {
   return block;
 }
 
+int64_t layer_of(std::string_view name, int64_t depth) {
+  if (const auto block = block_of(name)) return *block + 1;
+  const bool first = name == "cls_token" || name == "mask_token" || name == "pos_embed" ||
+                     name.starts_with("patch_embed.");
+  return first ? 0 : depth + 1;
+}
+
 VitTrunk::VitTrunk(const VitConfig& config, bool with_mask_token)
     : config_(config), patch_embed_(config.channels, config.patch, config.dim) {
   add_parameter("cls_token", cls_token_, {1, 1, config.dim});
@@ -66,7 +74,27 @@ VitTrunk::VitTrunk(const VitConfig& config, bool with_mask_token)
   for (int64_t i = 0; i < config.depth; ++i) blocks_.append(config.block(i));
 }
 
-Tensor VitTrunk::run(const Tensor& imgs, const Tensor& mask) const {
+void VitTrunk::train_last_blocks(int64_t count) {
+  TESSERA_CHECK_USAGE(count >= 0 && count <= config_.depth,
+                      "the last {} blocks cannot be trained: the model has {}", count,
+                      config_.depth);
+  frozen_blocks_ = config_.depth - count;
+  visit([&](const std::string& name, Tensor& tensor, StateKind kind) {
+    if (kind != StateKind::kTrained) return;
+    // A shared bias enters the first block; a gradient for it would run through all of them.
+    const bool frozen =
+        layer_of(name, config_.depth) <= frozen_blocks_ || name.starts_with("rel_pos_bias.");
+    set_requires_grad(tensor, !frozen);
+  });
+}
+
+Tensor VitTrunk::shared_bias() const { return rel_pos_bias_ ? (*rel_pos_bias_)() : Tensor(); }
+
+Tensor VitTrunk::attention_of(int64_t block, const Tensor& tokens) const {
+  return blocks_[static_cast<size_t>(block)].attention_probabilities(tokens, shared_bias());
+}
+
+Tensor VitTrunk::run(const Tensor& imgs, const Tensor& mask, const Look& look) const {
   const int64_t batch = imgs.ndim() > 0 ? imgs.size(0) : 0, patches = config_.patches();
   const Shape expected = {batch, config_.channels, config_.image_height, config_.image_width};
   TESSERA_CHECK(imgs.shape() == expected, "[vit] the model wants pictures (B, {}, {}, {}), not {}",
@@ -79,14 +107,16 @@ Tensor VitTrunk::run(const Tensor& imgs, const Tensor& mask) const {
   }
   x = cat({expand(cls_token_, {batch, 1, config_.dim}), x}, 1);  // (B, 1 + L, D)
   if (pos_embed_.defined()) x = x + pos_embed_;
-  for (const TransformerBlock& block : blocks_) {
+  for (int64_t i = 0; i < config_.depth; ++i) {
+    if (look) look(i, x);
+    const TransformerBlock& block = blocks_[static_cast<size_t>(i)];
+    const bool runs_again = checkpointing_ && i >= frozen_blocks_;  // others have no backward pass
     // A shared bias is looked up for each block: a block that runs again in the backward pass then
     // depends on its input and on parameters alone.
-    const auto step = [this, &block](const Tensor& in) {
-      return block(in, rel_pos_bias_ ? (*rel_pos_bias_)() : Tensor());
-    };
-    x = checkpointing_ ? checkpointed(step, x) : step(x);
+    const auto step = [this, &block](const Tensor& in) { return block(in, shared_bias()); };
+    x = runs_again ? checkpointed(step, x) : step(x);
   }
+  if (look) look(config_.depth, x);
   return x;
 }
 

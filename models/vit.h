@@ -48,12 +48,22 @@ struct VitConfig {
 // The number i of a parameter called "blocks.i. ..."; none for any other name.
 std::optional<int64_t> block_of(std::string_view name);
 
+// How far from the pictures a parameter is. 0: tokens, positions and patch embedding; i + 1: block
+// i; depth + 1: everything after the blocks (a shared relative bias counts there, as in BEiT's
+// optim_factory.py).
+int64_t layer_of(std::string_view name, int64_t depth);
+
 // Patch embedding, class token, positions, blocks; a model adds norm and head.
 class VitTrunk : public Module {
  public:
   // Whether blocks keep only their input for backward and run again there: less memory, a third
   // more work, the same bits.
   void set_checkpointing(bool value) { checkpointing_ = value; }
+
+  // Partial fine-tuning (He et al., 2021, section 4.3): only the last `count` blocks and what comes
+  // after them learn; the rest gets no gradient and no backward pass enters it. An optimizer made
+  // afterwards does not know the frozen weights. UsageError when there are not so many blocks.
+  void train_last_blocks(int64_t count);
 
  protected:
   // Registers cls_token, mask_token (where asked for), pos_embed, patch_embed, rel_pos_bias and
@@ -62,7 +72,13 @@ class VitTrunk : public Module {
 
   // imgs (B, C, H, W) of the configured size -> (B, 1 + L, dim) after the last block, class token
   // first, before any norm. Where mask (B, L) bool is true the mask token enters for the patch.
-  Tensor run(const Tensor& imgs, const Tensor& mask = {}) const;
+  // `look` is shown what enters each block, from 0 on, and what leaves the last one as `depth`.
+  using Look = std::function<void(int64_t block, const Tensor& tokens)>;
+  Tensor run(const Tensor& imgs, const Tensor& mask = {}, const Look& look = {}) const;
+
+  // Who looks at whom in a block when `tokens` (B, 1 + L, dim) enter it: (B, heads, 1 + L, 1 + L),
+  // each query's row of sum 1.
+  Tensor attention_of(int64_t block, const Tensor& tokens) const;
 
   // Matrices, tokens and the patch projection as `draw` says; biases and relative tables 0, norms
   // 1, layer scales as configured; then the rescaling of blocks.
@@ -72,8 +88,11 @@ class VitTrunk : public Module {
   const VitConfig& trunk_config() const { return config_; }
 
  private:
+  Tensor shared_bias() const;  // (heads, 1 + L, 1 + L); undefined where there is none
+
   VitConfig config_;
   bool checkpointing_ = false;
+  int64_t frozen_blocks_ = 0;                  // the first so many
   Tensor cls_token_, mask_token_, pos_embed_;  // (1, 1, dim), the same, (1, 1 + L, dim)
   PatchEmbed patch_embed_;
   std::optional<RelativePositionBias> rel_pos_bias_;

@@ -47,22 +47,35 @@ Tensor MultiHeadAttention::project(const Tensor& x) const {
   return linear(x, qkv_.weight(), cat({q_bias_, no_k_bias, v_bias_}, 0));
 }
 
-Tensor MultiHeadAttention::operator()(const Tensor& x, const Tensor& shared_bias) const {
-  const int64_t batch = x.size(0), tokens = x.size(1);
-  Tensor bias = shared_bias;
-  if (table_.defined()) {
-    const Tensor own = relative_position_bias(table_, relative_index_);  // (heads, N, N)
-    bias = bias.defined() ? bias + own : own;
-  }
+MultiHeadAttention::Heads MultiHeadAttention::heads_of(const Tensor& x) const {
   // Taken apart before the heads move forward, so that the three gradients land side by side in
   // one (B, N, 3A) buffer.
-  const Tensor qkv = reshape(project(x), {batch, tokens, 3, heads_, head_dim_});
+  const Tensor qkv = reshape(project(x), {x.size(0), x.size(1), 3, heads_, head_dim_});
   const std::vector<Tensor> parts = unbind(qkv, 2);  // three views (B, N, H, d)
   const auto heads_first = [](const Tensor& t) { return permute(t, {0, 2, 1, 3}); };
-  const Tensor mixed = attention(heads_first(parts[0]), heads_first(parts[1]),
-                                 heads_first(parts[2]), bias, 1 / std::sqrt(double(head_dim_)));
+  return {heads_first(parts[0]), heads_first(parts[1]), heads_first(parts[2])};
+}
+
+Tensor MultiHeadAttention::with_own(const Tensor& bias) const {
+  if (!table_.defined()) return bias;
+  const Tensor own = relative_position_bias(table_, relative_index_);  // (heads, N, N)
+  return bias.defined() ? bias + own : own;
+}
+
+double MultiHeadAttention::scale() const { return 1 / std::sqrt(double(head_dim_)); }
+
+Tensor MultiHeadAttention::operator()(const Tensor& x, const Tensor& bias) const {
+  const Heads heads = heads_of(x);
+  const Tensor mixed = attention(heads.q, heads.k, heads.v, with_own(bias), scale());
   // attention() lays (B, H, N, d) out as (B, N, H, d), so this reshape moves nothing.
-  return proj_(reshape(permute(mixed, {0, 2, 1, 3}), {batch, tokens, heads_ * head_dim_}));
+  return proj_(reshape(permute(mixed, {0, 2, 1, 3}), {x.size(0), x.size(1), heads_ * head_dim_}));
+}
+
+Tensor MultiHeadAttention::probabilities(const Tensor& x, const Tensor& bias) const {
+  const Heads heads = heads_of(x);
+  const Tensor logits = matmul(heads.q, transpose(heads.k, 2, 3)) * scale();
+  const Tensor whole_bias = with_own(bias);
+  return softmax(whole_bias.defined() ? logits + whole_bias : logits, -1);
 }
 
 Mlp::Mlp(int64_t dim, int64_t hidden) : fc1_(dim, hidden), fc2_(hidden, dim) {
@@ -95,6 +108,11 @@ Tensor TransformerBlock::operator()(const Tensor& x, const Tensor& attention_bia
   };
   const Tensor y = x + drop_path_(scaled(gamma_1_, attn_(norm1_(x), attention_bias)));
   return y + drop_path_(scaled(gamma_2_, mlp_(norm2_(y))));
+}
+
+Tensor TransformerBlock::attention_probabilities(const Tensor& x,
+                                                 const Tensor& attention_bias) const {
+  return attn_.probabilities(norm1_(x), attention_bias);
 }
 
 }  // namespace tessera

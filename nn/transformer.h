@@ -33,9 +33,18 @@ class MultiHeadAttention : public Module {
   // x (B, N, D) -> (B, N, D). bias is added to the scaled logits and broadcasts to
   // (1, heads, N, N); undefined: none. With a relative bias of its own N is 1 + L.
   Tensor operator()(const Tensor& x, const Tensor& bias = {}) const;
+  // What operator() weighs the values with: softmax of the biased, scaled logits, (B, heads, N, N),
+  // each row a query and of sum 1. For looking at; operator() itself never holds this matrix.
+  Tensor probabilities(const Tensor& x, const Tensor& bias = {}) const;
 
  private:
+  struct Heads {
+    Tensor q, k, v;  // (B, heads, N, head_dim)
+  };
   Tensor project(const Tensor& x) const;  // (B, N, 3A)
+  Heads heads_of(const Tensor& x) const;
+  Tensor with_own(const Tensor& bias) const;  // bias, and the block's own added where it has one
+  double scale() const;
 
   int64_t heads_, head_dim_;
   Tensor q_bias_, v_bias_;         // kQueryValue only
@@ -58,6 +67,8 @@ class TransformerBlock : public Module {
  public:
   explicit TransformerBlock(const BlockOptions& options);
   Tensor operator()(const Tensor& x, const Tensor& attention_bias = {}) const;  // (B, N, D)
+  // Who looks at whom in this block when x enters it: (B, heads, N, N), each query's row of sum 1.
+  Tensor attention_probabilities(const Tensor& x, const Tensor& attention_bias = {}) const;
 
  private:
   Tensor gamma_1_, gamma_2_;  // (D,); undefined without layer scale

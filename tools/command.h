@@ -15,8 +15,17 @@ struct Command {
 };
 
 Command add_pretrain_mae(CLI::App& pretrain);
+Command add_pretrain_beit(CLI::App& pretrain);
+Command add_tokenizer_train(CLI::App& tokenizer);
+Command add_tokenizer_evaluate(CLI::App& tokenizer);
+Command add_finetune(CLI::App& root);
 Command add_reconstruct(CLI::App& root);
 Command add_evaluate_reconstruction(CLI::App& evaluate);
+Command add_evaluate_classification(CLI::App& evaluate);
+Command add_probe(CLI::App& root);
+Command add_features(CLI::App& root);
+Command add_attention(CLI::App& root);
+Command add_predict(CLI::App& root);
 Command add_info(CLI::App& root);
 Command add_export(CLI::App& root);
 Command add_demo(CLI::App& root);

@@ -71,7 +71,8 @@ std::string choose_folder(const MaeRecipe& recipe, bool* resume) {
 void show(const std::string& folder) {
   const TrainedModel trained = load_model({folder, ""});
   const MaeConfig& config = trained.config();
-  const EvaluationReader reader = evaluation_pictures("builtin:", 0, config);
+  const EvaluationReader reader =
+      evaluation_pictures("builtin:", 0, config.image_height, config.image_width, config.channels);
   const ReconstructionScores scores = evaluate_reconstruction(
       *trained.model, reader, trained.normalisation(), config.mask_ratio, 0, true, kScoredPictures);
   std::vector<int64_t> pictures;

@@ -1,6 +1,5 @@
 // `tessera evaluate reconstruction`: a model beside the classical fills, in dB.
-#include <unistd.h>
-
+#include <algorithm>
 #include <memory>
 #include <nlohmann/json.hpp>
 
@@ -8,7 +7,7 @@
 #include "tools/command.h"
 #include "tools/reconstruction_task.h"
 #include "tools/scores.h"
-#include "train/system.h"
+#include "tools/work_progress.h"
 
 namespace tessera {
 namespace {
@@ -31,18 +30,19 @@ struct EvaluateFlags {
   bool json = false;
 };
 
-// A large set takes minutes; a terminal sees how far it is.
-void show_progress(int64_t done) {
-  if (is_terminal(STDERR_FILENO)) fmt::print(stderr, "\r{} pictures", done);
+ReconstructionScores measure(const EvaluateFlags& flags, const ReconstructionTask& task) {
+  const int64_t size = task.reader.size();
+  const int64_t images = flags.images > 0 ? std::min(flags.images, size) : size;
+  WorkProgress progress("pictures", images);  // a large set takes minutes
+  return evaluate_reconstruction(*task.trained.model, task.reader, task.trained.normalisation(),
+                                 task.mask_ratio, task.seed, true, images,
+                                 [&](int64_t done) { progress(done); });
 }
 
 int run(const EvaluateFlags& flags) {
   TESSERA_CHECK_USAGE(flags.images >= 0, "--images {} must not be negative", flags.images);
   const ReconstructionTask task = prepare(flags.task);
-  const ReconstructionScores scores = evaluate_reconstruction(
-      *task.trained.model, task.reader, task.trained.normalisation(), task.mask_ratio, task.seed,
-      true, flags.images > 0 ? flags.images : -1, show_progress);
-  if (is_terminal(STDERR_FILENO)) fmt::print(stderr, "\r\x1b[K");
+  const ReconstructionScores scores = measure(flags, task);
   say_what_norm_pix_means(task.trained.config());
   if (flags.json) {
     const nlohmann::ordered_json line = {{"images", scores.images},

@@ -26,8 +26,10 @@ void ReconstructionFlags::add_to(CLI::App& app) {
 ReconstructionTask prepare(const ReconstructionFlags& flags) {
   flags.machine.apply();
   TrainedModel trained = load_model(flags.model);
-  EvaluationReader reader = evaluation_pictures(flags.data, flags.holdout, trained.config());
-  const double mask_ratio = flags.mask_ratio < 0 ? trained.config().mask_ratio : flags.mask_ratio;
+  const MaeConfig& config = trained.config();
+  EvaluationReader reader = evaluation_pictures(flags.data, flags.holdout, config.image_height,
+                                                config.image_width, config.channels);
+  const double mask_ratio = flags.mask_ratio < 0 ? config.mask_ratio : flags.mask_ratio;
   return {std::move(trained), std::move(reader), mask_ratio, flags.seed};
 }
 

@@ -10,20 +10,19 @@
 #include "train/run_folder.h"
 
 namespace tessera {
-namespace {
 
-std::string checkpoint_path(const std::string& given) {
-  TESSERA_CHECK_USAGE(!given.empty(), "--checkpoint: name a checkpoint or a run's folder");
+std::string checkpoint_file(const std::string& flag, const std::string& given) {
+  TESSERA_CHECK_USAGE(!given.empty(), "{}: name a checkpoint or a run's folder", flag);
   std::error_code ignored;
   if (!std::filesystem::is_directory(given, ignored)) return given;
   std::vector<std::string> broken;
   const auto newest = newest_whole_checkpoint(given, &broken);
-  TESSERA_CHECK_USAGE(newest.has_value(), "--checkpoint: no whole checkpoint in {}{}", given,
+  TESSERA_CHECK_USAGE(newest.has_value(), "{}: no whole checkpoint in {}{}", flag, given,
                       broken.empty() ? "" : ": " + broken.front());
   return newest->path;
 }
 
-}  // namespace
+std::string CheckpointFlags::path() const { return checkpoint_file("--checkpoint", checkpoint); }
 
 void CheckpointFlags::add_to(CLI::App& app) {
   app.add_option("--checkpoint", checkpoint, "a checkpoint, or a run's folder: its newest")
@@ -34,7 +33,7 @@ void CheckpointFlags::add_to(CLI::App& app) {
 
 OpenedCheckpoint open_checkpoint(const CheckpointFlags& flags) {
   if (!flags.arch.empty()) mae_preset(flags.arch);  // names the mistake when there is none
-  const std::string path = checkpoint_path(flags.checkpoint);
+  const std::string path = flags.path();
   OpenedCheckpoint opened{path, Checkpoint(path), {}};
   read_recipe(opened.recipe, opened.file);
   try {
@@ -50,23 +49,22 @@ OpenedCheckpoint open_checkpoint(const CheckpointFlags& flags) {
 TrainedModel load_model(const CheckpointFlags& flags) {
   OpenedCheckpoint opened = open_checkpoint(flags);
   auto model = std::make_unique<Mae>(opened.recipe.model);
-  opened.file.load_model(*model);
+  model->load_state_dict(opened.file.weights());
   model->set_training(false);
   return {std::move(opened.path), std::move(opened.recipe), std::move(model)};
 }
 
-EvaluationReader evaluation_pictures(const std::string& spec, double holdout,
-                                     const MaeConfig& config) {
-  const int height = static_cast<int>(config.image_height);
-  const int width = static_cast<int>(config.image_width);
-  const DataSplit split = open_data(spec, holdout, height, width);
+EvaluationReader evaluation_pictures(const std::string& spec, double holdout, int64_t height,
+                                     int64_t width, int64_t channels) {
+  const int h = static_cast<int>(height), w = static_cast<int>(width);
+  const DataSplit split = open_data(spec, holdout, h, w);
   std::shared_ptr<const Dataset> pictures =
       split.held_out->size() > 0 ? split.held_out : split.train;
   if (spec.starts_with("builtin:") && holdout == 0 && !split.train->endless()) {
-    pictures = std::make_shared<BuiltinDataset>(split.train->size(), false, PictureStream::kHeldOut,
-                                                height, width);
+    pictures =
+        std::make_shared<BuiltinDataset>(split.train->size(), false, PictureStream::kHeldOut, h, w);
   }
-  return EvaluationReader(pictures, height, width, static_cast<int>(config.channels));
+  return EvaluationReader(pictures, h, w, static_cast<int>(channels));
 }
 
 void say_what_norm_pix_means(const MaeConfig& config) {

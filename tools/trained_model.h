@@ -15,12 +15,18 @@
 
 namespace tessera {
 
+// The file that a user means by a checkpoint or a run's folder: its newest whole one. UsageError
+// names the flag.
+std::string checkpoint_file(const std::string& flag, const std::string& given);
+
 // --checkpoint and --arch.
 struct CheckpointFlags {
   std::string checkpoint;  // a file, or a run's folder: its newest whole one
   std::string arch;        // when given, what the checkpoint must be
 
   void add_to(CLI::App& app);
+  // The file; UsageError when there is none.
+  std::string path() const;
 };
 
 struct OpenedCheckpoint {
@@ -43,8 +49,8 @@ TrainedModel load_model(const CheckpointFlags& flags);
 
 // Pictures to judge a model on, in its size: the held-out ones where the set has some, else all.
 // Drawn ones are never those of a training: builtin:N is N of another stream.
-EvaluationReader evaluation_pictures(const std::string& spec, double holdout,
-                                     const MaeConfig& config);
+EvaluationReader evaluation_pictures(const std::string& spec, double holdout, int64_t height,
+                                     int64_t width, int64_t channels);
 
 // What must be said with every figure and picture of a norm-pix model.
 void say_what_norm_pix_means(const MaeConfig& config);

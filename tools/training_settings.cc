@@ -78,21 +78,22 @@ void TrainingFlags::check_options() const {
 }
 
 bool TrainingFlags::given(const std::string& name) const {
-  return app_.get_option("--" + name)->count() > 0;
+  const CLI::Option* option = app_.get_option_no_throw("--" + name);
+  return option != nullptr && option->count() > 0;
 }
 
 void TrainingFlags::new_run() {
   for (const Flag& flag : flags_) {
-    if (flag.name() == "arch" && flag.given()) flag.apply();
+    if (comes_first(flag.name()) && flag.given()) flag.apply();
   }
   start_from_arch();
   for (const Flag& flag : flags_) {
     if (flag.given()) flag.apply();
   }
+  finish_recipe();
   const int64_t channels = recipe_.picture_shape().channels;
   if (recipe_.mean.empty()) recipe_.mean = mean_from({"imagenet"}, channels);
   if (recipe_.std.empty()) recipe_.std = std_from({"imagenet"}, channels);
-  finish_recipe();
 }
 
 void TrainingFlags::resumed_run() {
@@ -102,6 +103,9 @@ void TrainingFlags::resumed_run() {
   const std::string out = options.out;
   TESSERA_CHECK_USAGE(!out.empty(), "--resume: name the run's folder with --out");
   const bool data_named = given("data");
+  const bool has_checkpoint = !list_checkpoints(out).empty();
+  // Another task's run is refused by name, before its settings are taken for this one's.
+  if (has_checkpoint) read_recipe_of_run(recipe_, out);
 
   // What the checkpoint does not hold (where the pictures are, how often to save) is in the run's
   // config.toml, and so is everything while there is no checkpoint yet.
@@ -114,7 +118,6 @@ void TrainingFlags::resumed_run() {
   for (const Flag& flag : flags_) flag.option->clear();
   typed.give_back();
 
-  const bool has_checkpoint = !list_checkpoints(out).empty();
   TESSERA_CHECK_USAGE(has_checkpoint || has_config, "--resume: {} holds no run to go on with", out);
   TESSERA_CHECK_USAGE(has_config || data_named,
                       "--resume: {} is gone; name the pictures with --data", config);

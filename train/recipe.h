@@ -27,7 +27,7 @@ struct WordField {
 struct RecipeField {
   std::string key;  // the flag's name
   std::variant<bool*, int64_t*, uint64_t*, double*, std::string*, std::array<double, 2>*,
-               std::vector<float>*, WordField>
+               std::vector<float>*, std::vector<std::string>*, WordField>
       value;
   bool optional = false;  // files of the first versions lack it: the default holds
 };

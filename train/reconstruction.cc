@@ -6,23 +6,19 @@
 #include <future>
 #include <span>
 
-#include "autograd/functions.h"
-#include "autograd/tape.h"
 #include "engine/backend.h"
 #include "engine/error.h"
 #include "engine/raw.h"
 #include "models/reconstruct.h"
 #include "train/fills.h"
+#include "train/picture_batches.h"
+#include "train/sheet.h"
 
 namespace tessera {
 namespace {
 
 constexpr int64_t kBatchPixels = 64 * 1024;  // 64 pictures of 32 x 32, one of 256 x 256
 
-// The sheet: small pictures are magnified to at most this side, margins in pixels of the sheet.
-constexpr int64_t kSheetSide = 160;
-constexpr int kMargin = 4;
-constexpr uint8_t kBackground = 255;
 constexpr float kHidden = 0.5f;  // hidden patches are drawn mid-grey
 
 // Some pictures and the model's word on them, all in [0, 1] save for what the model overshoots.
@@ -33,37 +29,23 @@ struct Completion {
   std::vector<uint8_t> hidden;  // (B, H, W): 1 in hidden pixels
 };
 
-// (C) values as (1, C, 1, 1), to broadcast over pictures.
-Tensor per_channel(const std::vector<float>& values) {
-  return Tensor::from(values, {1, static_cast<int64_t>(values.size()), 1, 1});
-}
-
 Completion complete(const Mae& model, const EvaluationReader& reader,
                     const Normalisation& normalisation, double mask_ratio, uint64_t seed,
                     std::span<const int64_t> pictures) {
-  const NoGrad no_grad;
   const MaeConfig& config = model.config();
+  const PictureBatch batch = read_batch(reader, pictures);
+  batch.say_what_is_broken();
   Completion result;
-  std::vector<Tensor> images, noises;
-  for (const int64_t i : pictures) {
-    try {
-      images.push_back(raw::reshape(reader.picture(i),
-                                    {1, config.channels, config.image_height, config.image_width}));
-    } catch (const Error& error) {
-      fmt::print(stderr, "passed over: {}\n", error.what());
-      continue;
-    }
-    result.ids.push_back(i);
-    noises.push_back(evaluation_noise(i, config.patches(), seed));
-  }
+  result.ids = batch.pictures;
   if (result.ids.empty()) return result;
 
-  result.truth = raw::cat(images, 0);
-  const Tensor mean = per_channel(normalisation.mean), std = per_channel(normalisation.std);
+  result.truth = batch.images;
+  std::vector<Tensor> noises;
+  for (const int64_t i : result.ids) noises.push_back(evaluation_noise(i, config.patches(), seed));
   const Masking masking =
       random_masking(raw::cat(noises, 0), kept_patches(config.patches(), mask_ratio));
-  const Reconstruction answer = reconstruct(model, (result.truth - mean) / std, masking);
-  result.predicted = answer.predicted * std + mean;
+  const Reconstruction answer = reconstruct(model, normalisation.apply(result.truth), masking);
+  result.predicted = normalisation.undo(answer.predicted);
   for (const float removed : answer.removed.to_vector<float>()) {
     result.hidden.push_back(removed != 0 ? 1 : 0);
   }
@@ -87,20 +69,6 @@ void check_mask_ratio(const MaeConfig& config, double mask_ratio) {
   MaeConfig asked = config;
   asked.mask_ratio = mask_ratio;
   asked.check();
-}
-
-// Copies a (C, H, W) picture in [0, 1] onto the sheet, each pixel scale x scale, grey as RGB.
-void draw(Image& sheet, int top, int left, int scale, Pixels picture, PictureSize size) {
-  for (int y = 0; y < static_cast<int>(size.height) * scale; ++y) {
-    for (int x = 0; x < static_cast<int>(size.width) * scale; ++x) {
-      const int64_t pixel = (y / scale) * size.width + x / scale;
-      for (int c = 0; c < 3; ++c) {
-        const int64_t plane = std::min<int64_t>(c, size.channels - 1) * size.pixels();
-        const float value = std::clamp(picture[plane + pixel], 0.0f, 1.0f);
-        sheet.at(top + y, left + x, c) = static_cast<uint8_t>(value * 255 + 0.5f);
-      }
-    }
-  }
 }
 
 }  // namespace
@@ -168,38 +136,12 @@ Image reconstruction_sheet(const Mae& model, const EvaluationReader& reader,
                            const std::vector<int64_t>& pictures) {
   const MaeConfig& config = model.config();
   check_mask_ratio(config, mask_ratio);
-  const PictureSize size{config.channels, config.image_height, config.image_width};
   const Completion done = complete(model, reader, normalisation, mask_ratio, seed, pictures);
   TESSERA_CHECK(!done.ids.empty(), "none of {} pictures could be read", pictures.size());
-
-  const int scale =
-      static_cast<int>(std::max<int64_t>(1, kSheetSide / std::max(size.height, size.width)));
-  const int cell_width = static_cast<int>(size.width) * scale + kMargin;
-  const int cell_height = static_cast<int>(size.height) * scale + kMargin;
-  const int rows = static_cast<int>(done.ids.size());
-  Image sheet(4 * cell_width + kMargin, rows * cell_height + kMargin, 3);
-  std::fill(sheet.pixels.begin(), sheet.pixels.end(), kBackground);
-
-  const std::vector<float> truths = done.truth.to_vector<float>();
-  const std::vector<float> answers = done.predicted.to_vector<float>();
-  const size_t values = static_cast<size_t>(size.channels * size.pixels());
-  for (int row = 0; row < rows; ++row) {
-    const Pixels truth = Pixels(truths).subspan(row * values, values);
-    const Pixels answer = Pixels(answers).subspan(row * values, values);
-    const uint8_t* hidden = done.hidden.data() + row * size.pixels();
-    std::vector<float> masked(values), pasted(values);  // (C, H, W)
-    for (size_t i = 0; i < values; ++i) {
-      const bool is_hidden = hidden[static_cast<int64_t>(i) % size.pixels()] != 0;
-      masked[i] = is_hidden ? kHidden : truth[i];
-      pasted[i] = is_hidden ? answer[i] : truth[i];
-    }
-    int left = kMargin;
-    for (const Pixels& picture : {truth, Pixels(masked), answer, Pixels(pasted)}) {
-      draw(sheet, kMargin + row * cell_height, left, scale, picture, size);
-      left += cell_width;
-    }
-  }
-  return sheet;
+  const Shape grid = {std::ssize(done.ids), 1, config.image_height, config.image_width};
+  const Tensor hidden = raw::to(Tensor::from(done.hidden, grid), DType::kBool);
+  return picture_sheet({done.truth, raw::where(hidden, Tensor::full({}, kHidden), done.truth),
+                        done.predicted, raw::where(hidden, done.predicted, done.truth)});
 }
 
 }  // namespace tessera

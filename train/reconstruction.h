@@ -11,6 +11,7 @@
 #include "data/evaluation.h"
 #include "data/image.h"
 #include "models/mae.h"
+#include "train/normalisation.h"
 
 namespace tessera {
 
@@ -19,11 +20,6 @@ struct ReconstructionScores {
   int64_t images = 0;
   double model = 0;
   double mean = 0, nearest = 0, bilinear = 0, harmonic = 0;  // the classical fills; 0 if not asked
-};
-
-// What belongs to the pictures a model was trained on: its input is (x - mean) / std.
-struct Normalisation {
-  std::vector<float> mean, std;  // one a channel
 };
 
 // The noise (1, L) f32 of picture i's mask under `seed`.

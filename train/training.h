@@ -74,6 +74,7 @@ struct TaskCost {
 struct TrainingData {
   DataSplit split;
   // Pictures to judge on, in the model's shape: those held out, else those of the training.
+  std::shared_ptr<const Dataset> judged_set;
   std::shared_ptr<const EvaluationReader> judged;
   std::string judged_name;  // "held-out pictures"
 };

@@ -138,5 +138,36 @@ TEST_CASE("the estimated activations of BEiT and a classifier, too") {
   CHECK(peak == Approx(estimate(cost_of(classifier))).epsilon(0.05));
 }
 
+TEST_CASE("frozen blocks cost their forward pass, and keep nothing") {
+  ClassifierConfig config;
+  static_cast<VitConfig&>(config) = beit_preset("vit_tiny");
+  config.image_height = config.image_width = 32;
+  config.patch = 4;
+  config.relative_bias = RelativeBias::kPerBlock;
+  config.classes = 10;
+  const int64_t batch = 16;
+  const Tensor imgs = random_pictures(config, batch, 1);
+  const Tensor labels = Tensor::zeros({batch}, DType::kI64);
+  const StepRandom step(1, 1);
+  for (const int64_t trained : {config.depth, int64_t{4}}) {
+    INFO("the last " << trained);
+    VitClassifier model(config, 1);
+    model.train_last_blocks(trained);
+    const ModelCost whole = cost_of(config), part = cost_of(config, config.depth - trained);
+    int64_t learning = 0;
+    for (const auto& [name, tensor] : model.named_parameters()) {
+      if (requires_grad(tensor)) learning += tensor.numel();
+    }
+    CHECK(part.trained_parameters == learning);
+    CHECK(part.parameters == whole.parameters);
+    CHECK(part.forward_flops == whole.forward_flops);
+    // Three passes over what learns, one over the rest.
+    const double share = double(trained) / double(config.depth);
+    CHECK(part.step_flops == Approx(whole.forward_flops * (1 + 2 * share)).epsilon(0.01));
+    const double peak = peak_of(model, [&] { return cross_entropy(model(imgs), labels); });
+    CHECK(peak == Approx(double(batch) * part.activation_bytes + part.batch_bytes).epsilon(0.1));
+  }
+}
+
 }  // namespace
 }  // namespace tessera

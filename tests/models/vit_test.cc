@@ -6,6 +6,8 @@
 #include <set>
 
 #include "autograd/functions.h"
+#include "autograd/tape.h"
+#include "models/transfer.h"
 #include "tests/models/small_beit.h"
 
 namespace tessera {
@@ -154,6 +156,69 @@ TEST_CASE("a parameter's block is read from its name") {
   for (const char* name :
        {"head.weight", "blocks.", "blocks.x.y", "blocks.3", "decoder_blocks.1.a"}) {
     CHECK_FALSE(block_of(name).has_value());
+  }
+}
+
+// Counts the runs of attention, forward and backward.
+class AttentionCount : public OpObserver {
+ public:
+  AttentionCount() { set_op_observer(this); }
+  ~AttentionCount() override { set_op_observer(nullptr); }
+  void before(const OpRun&) override {}
+  void after(const OpRun& run) override {
+    if (std::string_view(run.op) == "attention") ++(run.backward ? backward : forward);
+  }
+
+  int forward = 0, backward = 0;
+};
+
+TEST_CASE("the last blocks alone learn: no backward pass enters the others") {
+  ClassifierConfig config = small_classifier();
+  config.depth = 4;
+  const Tensor imgs = random_pictures(config, 3, 1);
+  const Tensor labels = Tensor::from(std::vector<int64_t>{0, 3, 1}, {3});
+  for (const bool checkpointing : {false, true}) {
+    for (const int count : {0, 1, 3, 4}) {
+      INFO(count << " blocks" << (checkpointing ? ", run again" : ""));
+      VitClassifier whole(config, 1), part(config, 1);
+      // A head as drawn hands down gradients of 1e-5 of the usual size.
+      for (VitClassifier* model : {&whole, &part}) {
+        for (const auto& [name, tensor] : model->named_parameters()) {
+          if (name == "head.weight") raw::scale_(tensor, 1e4);
+        }
+      }
+      part.set_checkpointing(checkpointing);
+      part.train_last_blocks(count);
+      backward(cross_entropy(whole(imgs), labels));
+      {
+        AttentionCount runs;
+        backward(cross_entropy(part(imgs), labels));
+        CHECK(runs.backward == count);
+        CHECK(runs.forward == 4 + (checkpointing ? count : 0));
+      }
+      const auto all = whole.named_parameters(), own = part.named_parameters();
+      for (size_t i = 0; i < own.size(); ++i) {
+        INFO(own[i].name);
+        const bool learns = layer_of(own[i].name, 4) > 4 - count && layer_of(own[i].name, 4) > 0;
+        CHECK(requires_grad(own[i].tensor) == learns);
+        if (!learns) continue;
+        CHECK(grad(own[i].tensor).to_vector<float>() == grad(all[i].tensor).to_vector<float>());
+      }
+    }
+  }
+  VitClassifier model(config, 1);
+  CHECK_THROWS_AS(model.train_last_blocks(5), UsageError);
+  CHECK_THROWS_AS(model.train_last_blocks(-1), UsageError);
+  model.train_last_blocks(1);
+  for (const UpdateGroup& group : update_groups(model, 4, 0.5)) CHECK(group.layer >= 4);
+  // A shared bias would take a gradient through every block: it is frozen with them.
+  BeitConfig shared = small_beit();
+  Beit beit(shared, 1);
+  beit.train_last_blocks(1);
+  for (const auto& [name, tensor] : beit.named_parameters()) {
+    const bool learns =
+        name.starts_with("blocks.1.") || name.starts_with("norm.") || name.starts_with("lm_head.");
+    CHECK(requires_grad(tensor) == learns);
   }
 }
 

@@ -1,0 +1,68 @@
+// From a decoded picture to its place in a batch: cut or moved, mirrored, RandAugment, normalised,
+// partly erased; in this order, which is timm's.
+// Rule: a pure function of picture, options and random stream. A step that is switched off draws
+// nothing, so it changes nothing about the others.
+#pragma once
+
+#include <array>
+#include <optional>
+#include <string_view>
+#include <vector>
+
+#include "data/image.h"
+#include "data/mixing.h"
+#include "data/rand_augment.h"
+#include "data/transforms.h"
+#include "engine/philox.h"
+
+namespace tessera {
+
+inline constexpr std::array<float, 3> kImageNetMean = {0.485f, 0.456f, 0.406f};
+inline constexpr std::array<float, 3> kImageNetStd = {0.229f, 0.224f, 0.225f};
+inline constexpr std::array<float, 3> kCifarMean = {0.4914f, 0.4822f, 0.4465f};
+inline constexpr std::array<float, 3> kCifarStd = {0.247f, 0.2435f, 0.2616f};
+
+enum class Augment {
+  kNone,       // shorter side to size, middle cut out
+  kFlip,       // as kNone, mirrored in half of the draws
+  kCropFlip,   // random resized crop (bicubic), mirrored in half of the draws
+  kShiftFlip,  // as kNone, mirrored in half, moved by up to 2 pixels; zeros (after normalising)
+               // move in
+};
+Augment augment_from_name(std::string_view name);  // "none", "flip", "crop-flip", "shift-flip"
+const char* name_of(Augment augment);
+
+struct AugmentOptions {
+  int height = 32;
+  int width = 32;
+  int channels = 3;  // 1 or 3
+  Augment augment = Augment::kNone;
+  std::array<double, 2> crop_scale = {0.2, 1.0};  // area of a random crop, as a share
+  std::optional<RandAugment> rand_augment;        // none: no operation
+  std::optional<RandomErasing> erasing;           // none: nothing erased
+  std::vector<float> mean = {kImageNetMean.begin(), kImageNetMean.end()};  // one a channel
+  std::vector<float> std = {kImageNetStd.begin(), kImageNetStd.end()};
+  // BEiT's second view: the same cut, mirrored and moved alike, in another size and with values in
+  // [0, 1]; a random crop through Lanczos. What moves in has the mean's colour, as in the first
+  // view. 0: there is none.
+  int second_height = 0, second_width = 0;
+
+  bool two_views() const { return second_height > 0; }
+  void check() const;  // UsageError, one line, for what makes no sense
+};
+
+class Augmenter {
+ public:
+  // UsageError: options that make no sense.
+  explicit Augmenter(const AugmentOptions& options);
+  // Draws and writes the picture's tensor; out: (C, H, W), second: (C, second H, second W) where
+  // two views are wanted. Whether the picture is mirrored.
+  bool operator()(const Image& picture, PhiloxStream& random, float* out,
+                  float* second = nullptr) const;
+
+ private:
+  AugmentOptions options_;
+  Normalizer normalize_, to_unit_;
+};
+
+}  // namespace tessera

@@ -1,0 +1,52 @@
+// Machine, checkpoint, encoder: in this order.
+#include "tools/encoder_task.h"
+
+#include <utility>
+
+#include "engine/error.h"
+#include "tools/work_progress.h"
+#include "train/system.h"
+
+namespace tessera {
+
+void EncoderFlags::add_to(CLI::App& app) {
+  model.add_to(app);
+  machine.add_to(app);
+}
+
+EvaluationReader EncoderTask::reader(std::shared_ptr<const Dataset> pictures) const {
+  return EvaluationReader(std::move(pictures), static_cast<int>(config().image_height),
+                          static_cast<int>(config().image_width),
+                          static_cast<int>(config().channels));
+}
+
+int64_t EncoderTask::block(int64_t asked) const {
+  const int64_t depth = config().depth;
+  TESSERA_CHECK_USAGE(asked >= 0 && asked <= depth, "--block {}: this encoder has blocks 1 to {}",
+                      asked, depth);
+  return asked == 0 ? depth : asked;
+}
+
+Features EncoderTask::features(const EvaluationReader& reader,
+                               const FeatureRequest& request) const {
+  // The table, and about as much again for what is made of it.
+  const int64_t rows = request.all_tokens ? 1 + config().patches() : 2;
+  const int64_t bytes = 2 * std::ssize(request.pictures) * std::ssize(request.blocks) * rows *
+                        config().dim * static_cast<int64_t>(sizeof(float));
+  const int64_t available = available_memory_bytes();
+  TESSERA_CHECK_USAGE(available == 0 || bytes < available,
+                      "features of {} pictures want {:.1f} GB, {:.1f} GB are free: --images takes "
+                      "fewer",
+                      request.pictures.size(), double(bytes) * 1e-9, double(available) * 1e-9);
+  WorkProgress progress("pictures", std::ssize(request.pictures));
+  return extract_features(*trained.model, trained.normalisation, reader, request,
+                          [&](int64_t done) { progress(done); });
+}
+
+EncoderTask prepare(const EncoderFlags& flags) {
+  flags.machine.apply();
+  const OpenedCheckpoint opened = open_checkpoint(flags.model);
+  return {opened.path, trained_encoder(opened.file)};
+}
+
+}  // namespace tessera

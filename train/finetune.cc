@@ -1,0 +1,190 @@
+// The classifier's recipe, loss and scores.
+#include "train/finetune.h"
+
+#include <unistd.h>
+
+#include <numeric>
+
+#include "autograd/functions.h"
+#include "engine/raw.h"
+#include "models/flops.h"
+#include "models/names.h"
+#include "models/transfer.h"
+#include "train/classification.h"
+#include "train/normalisation.h"
+#include "train/parameter_groups.h"
+#include "train/picture_batches.h"
+#include "train/pretrained.h"
+#include "train/system.h"
+#include "train/vit_fields.h"
+
+namespace tessera {
+namespace {
+
+// "10 classes (airplane, automobile, bird, ...)".
+std::string described(const std::vector<std::string>& classes) {
+  constexpr size_t kNamed = 3;
+  const size_t named = std::min(kNamed, classes.size());
+  return fmt::format("{} classes ({}{})", classes.size(),
+                     fmt::join(classes.begin(), classes.begin() + static_cast<long>(named), ", "),
+                     classes.size() > named ? ", ..." : "");
+}
+
+// A large set takes minutes; a terminal sees how far it is, on the line of the progress bar.
+void show_progress(int64_t done) {
+  if (is_terminal(STDERR_FILENO)) fmt::print(stderr, "\r\x1b[K{} pictures judged", done);
+}
+
+std::vector<int64_t> all_of(int64_t count) {
+  std::vector<int64_t> numbers(static_cast<size_t>(count));
+  std::iota(numbers.begin(), numbers.end(), int64_t{0});
+  return numbers;
+}
+
+}  // namespace
+
+FinetuneRecipe::FinetuneRecipe() {
+  arch = "vit_base";
+  crop_scale = {0.08, 1};
+  base_lr = 1e-3;
+  beta2 = 0.999;
+  min_lr = 1e-6;
+  model.drop_path = 0.1;
+}
+
+std::vector<RecipeField> FinetuneRecipe::fields() {
+  std::vector<RecipeField> list = TrainingRecipe::fields();
+  for (RecipeField& field : vit_fields(model)) list.push_back(std::move(field));
+  const RecipeField own[] = {
+      word_field("pooling", model.pooling, pooling_from_name, name_of),
+      {"classes", &classes},
+      {"encoder", &encoder},
+      {"from-scratch", &from_scratch},
+      {"unfreeze-blocks", &unfreeze_blocks},
+      {"layer-decay", &layer_decay},
+      {"mixup", &mixup},
+      {"cutmix", &cutmix},
+      {"label-smoothing", &label_smoothing},
+      {"rand-augment", &rand_augment},
+      {"random-erasing", &random_erasing},
+  };
+  list.insert(list.end(), std::begin(own), std::end(own));
+  return list;
+}
+
+void FinetuneRecipe::check() const {
+  model.check();
+  TrainingRecipe::check();
+  TESSERA_CHECK_USAGE(layer_decay > 0 && layer_decay <= 1,
+                      "--layer-decay must be in (0, 1], got {}", layer_decay);
+  TESSERA_CHECK_USAGE(unfreeze_blocks <= model.depth,
+                      "--unfreeze-blocks {}: the model has {} blocks", unfreeze_blocks,
+                      model.depth);
+  TESSERA_CHECK_USAGE(mixup >= 0 && cutmix >= 0,
+                      "--mixup and --cutmix must not be negative, got {} and {}", mixup, cutmix);
+  TESSERA_CHECK_USAGE(label_smoothing >= 0 && label_smoothing < 1,
+                      "--label-smoothing must be in [0, 1), got {}", label_smoothing);
+  TESSERA_CHECK_USAGE(rand_augment >= 0 && rand_augment <= 10,
+                      "--rand-augment must be in [0, 10], got {}", rand_augment);
+  TESSERA_CHECK_USAGE(random_erasing >= 0 && random_erasing <= 1,
+                      "--random-erasing must be in [0, 1], got {}", random_erasing);
+}
+
+void FinetuneTask::open(const TrainingData& data) {
+  TrainingTask::open(data);
+  take_classes(data.split.train->class_names());
+}
+
+void FinetuneTask::take_classes(const std::vector<std::string>& names) {
+  check_has_classes(names, "--data");
+  TESSERA_CHECK_USAGE(recipe_.classes.empty() || recipe_.classes == names,
+                      "--data: {} are not the {} of the model's head", described(names),
+                      described(recipe_.classes));
+  recipe_.classes = names;
+  recipe_.model.classes = std::ssize(names);
+}
+
+void FinetuneTask::configure(DataOptions& reading) const {
+  reading.classes = recipe_.model.classes;
+  reading.mix.mixup_alpha = recipe_.mixup;
+  reading.mix.cutmix_alpha = recipe_.cutmix;
+  reading.mix.label_smoothing = recipe_.label_smoothing;
+  if (recipe_.rand_augment > 0) {
+    reading.rand_augment = RandAugment{.magnitude = recipe_.rand_augment};
+  }
+  if (recipe_.random_erasing > 0) {
+    reading.erasing = RandomErasing{.probability = recipe_.random_erasing};
+  }
+}
+
+VitClassifier& FinetuneTask::build(bool checkpoint_activations) {
+  model_ = std::make_unique<VitClassifier>(recipe_.model, recipe_.seed);
+  if (!checkpoint_.empty()) {
+    const Checkpoint file(checkpoint_);
+    const PretrainedEncoder encoder = encoder_in(file);
+    load_encoder(*model_, file.weights(), encoder.config.grid());
+    recipe_.encoder = encoder.id;
+  }
+  if (recipe_.unfreeze_blocks >= 0) model_->train_last_blocks(recipe_.unfreeze_blocks);
+  model_->set_checkpointing(checkpoint_activations);
+  return *model_;
+}
+
+std::vector<ParameterGroup> FinetuneTask::groups() const {
+  return vit_parameter_groups(*model_, recipe_.model.depth, recipe_.layer_decay,
+                              recipe_.weight_decay);
+}
+
+BatchLoss FinetuneTask::loss(const Batch& batch, const StepPlace&) {
+  return {soft_cross_entropy((*model_)(batch.images), batch.targets), {}};
+}
+
+// Every picture, once: top-1 and top-5 in percent, and the plain cross-entropy.
+Evaluation FinetuneTask::evaluate(int64_t) {
+  const EvaluationReader& reader = *data().judged;
+  const Normalisation normalisation{recipe_.mean, recipe_.std};
+  std::vector<Tensor> logits;  // (B, classes) each
+  std::vector<int64_t> labels;
+  for_each_batch(
+      reader, all_of(reader.size()),
+      [&](const PictureBatch& batch) {
+        logits.push_back((*model_)(normalisation.apply(batch.images)));
+        for (const int64_t picture : batch.pictures) labels.push_back(reader.label(picture));
+      },
+      show_progress);
+  if (is_terminal(STDERR_FILENO)) fmt::print(stderr, "\r\x1b[K");
+  const Tensor all = raw::cat(logits, 0);
+  const Classification scores = classify(all, labels);
+  const double loss = cross_entropy(all, Tensor::from(labels, {std::ssize(labels)})).item();
+  Evaluation found;
+  found.figures = {
+      {"eval_top1", 100 * scores.top1}, {"eval_top5", 100 * scores.top5}, {"eval_loss", loss}};
+  found.summary =
+      fmt::format("{:.2f} % right, {:.2f} % among the first five, loss {:.4f}, on {} {}",
+                  100 * scores.top1, 100 * scores.top5, loss, scores.pictures, data().judged_name);
+  return found;
+}
+
+TaskCost FinetuneTask::cost() const {
+  const int64_t depth = recipe_.model.depth;
+  const ModelCost cost =
+      cost_of(recipe_.model, recipe_.unfreeze_blocks < 0 ? -1 : depth - recipe_.unfreeze_blocks);
+  return {cost.parameters, cost.step_flops, training_bytes(cost, recipe_.batch_size)};
+}
+
+TrainedClassifier load_classifier(const Checkpoint& checkpoint) {
+  TrainedClassifier trained;
+  read_recipe(trained.recipe, checkpoint);
+  trained.recipe.model.classes = std::ssize(trained.recipe.classes);
+  try {
+    trained.recipe.check();
+    trained.model = std::make_unique<VitClassifier>(trained.recipe.model);
+    trained.model->load_state_dict(checkpoint.weights());
+  } catch (const Error& error) {
+    throw Error(fmt::format("{}: {}", checkpoint.file().path(), error.what()));
+  }
+  trained.model->set_training(false);
+  return trained;
+}
+
+}  // namespace tessera

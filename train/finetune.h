@@ -1,0 +1,73 @@
+// `tessera finetune`: a classifier from a pre-trained encoder, or from random weights by the same
+// recipe. What MAE's main_finetune.py and BEiT's run_class_finetuning.py do: layer-wise decay of
+// the learning rate, drop path, mixed batches with soft targets. Rule: the recipe holds the names
+// of the classes; pictures of other classes are refused.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "models/vit.h"
+#include "train/training.h"
+
+namespace tessera {
+
+// The defaults are those of the MAE paper's Table 9 for a ViT-B.
+struct FinetuneRecipe : TrainingRecipe {
+  ClassifierConfig model;            // its number of classes follows `classes`
+  std::vector<std::string> classes;  // in label order; filled in by the run
+  std::string encoder;  // which weights it starts from (train/pretrained.h); "": random
+  bool from_scratch = false;
+  int64_t unfreeze_blocks = -1;  // only the last so many learn, norm and head beside them; < 0: all
+  double layer_decay = 0.75;     // of the learning rate, from layer to layer towards the pictures
+  double mixup = 0.8, cutmix = 1;  // alpha of Beta(alpha, alpha); 0: none
+  double label_smoothing = 0.1;
+  double rand_augment = 9;       // magnitude, 0 to 10; 0: none
+  double random_erasing = 0.25;  // share of the pictures
+
+  FinetuneRecipe();
+  std::string task() const override { return "finetune"; }
+  std::string command() const override { return "finetune"; }
+  PictureFields picture() override {
+    return {model.image_height, model.image_width, model.channels};
+  }
+  std::vector<RecipeField> fields() override;
+  void check() const override;
+};
+
+class FinetuneTask : public TrainingTask {
+ public:
+  // checkpoint: where the encoder is. "": weights are random, or come from the run that is resumed.
+  explicit FinetuneTask(const FinetuneRecipe& recipe, const std::string& checkpoint = "")
+      : recipe_(recipe), checkpoint_(checkpoint) {}
+
+  FinetuneRecipe& recipe() override { return recipe_; }
+  // UsageError: pictures without classes, or with others than the recipe's.
+  void open(const TrainingData& data) override;
+  void configure(DataOptions& reading) const override;
+  VitClassifier& build(bool checkpoint_activations) override;
+  std::vector<ParameterGroup> groups() const override;
+  BatchLoss loss(const Batch& batch, const StepPlace& place) override;
+  Evaluation evaluate(int64_t step) override;
+  TaskCost cost() const override;
+
+  // What open() does with the data's classes.
+  void take_classes(const std::vector<std::string>& names);
+
+ private:
+  FinetuneRecipe recipe_;
+  std::string checkpoint_;
+  std::unique_ptr<VitClassifier> model_;
+};
+
+// A fine-tuned model out of a checkpoint, in evaluation mode, with the weights that the run's own
+// evaluations judged.
+struct TrainedClassifier {
+  FinetuneRecipe recipe;
+  std::unique_ptr<VitClassifier> model;
+};
+// UsageError: the checkpoint of another task.
+TrainedClassifier load_classifier(const Checkpoint& checkpoint);
+
+}  // namespace tessera
