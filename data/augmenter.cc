@@ -71,7 +71,7 @@ void Augmenter::operator()(const Image& picture, PhiloxStream& random, float* ou
     }
     fitted = fit_picture(picture, height, width, channels);
   }
-  // Before it is mirrored: a fair coin does not care.
+  // Before it is mirrored, which makes no difference: its directions are drawn fairly.
   if (options_.rand_augment) fitted = tessera::rand_augment(fitted, *options_.rand_augment, random);
   normalize_(fitted, out, placement);
   if (options_.erasing) {
