@@ -101,7 +101,7 @@ bool Augmenter::operator()(const Image& picture, PhiloxStream& random, float* ou
       again = fit_picture(picture, options_.second_height, options_.second_width, channels);
     }
   }
-  // Before it is mirrored: a fair coin does not care.
+  // Before it is mirrored, which makes no difference: its directions are drawn fairly.
   if (options_.rand_augment) fitted = tessera::rand_augment(fitted, *options_.rand_augment, random);
   normalize_(fitted, out, placement);
   if (options_.erasing) {

@@ -1,6 +1,7 @@
 // Machine, checkpoint, encoder: in this order.
 #include "tools/encoder_task.h"
 
+#include <numeric>
 #include <utility>
 
 #include "engine/error.h"
@@ -20,11 +21,14 @@ EvaluationReader EncoderTask::reader(std::shared_ptr<const Dataset> pictures) co
                           static_cast<int>(config().channels));
 }
 
-int64_t EncoderTask::block(int64_t asked) const {
+std::vector<int64_t> EncoderTask::blocks(int64_t asked, bool all) const {
   const int64_t depth = config().depth;
   TESSERA_CHECK_USAGE(asked >= 0 && asked <= depth, "--block {}: this encoder has blocks 1 to {}",
                       asked, depth);
-  return asked == 0 ? depth : asked;
+  if (!all) return {asked == 0 ? depth : asked};
+  std::vector<int64_t> blocks(static_cast<size_t>(depth));
+  std::iota(blocks.begin(), blocks.end(), 1);
+  return blocks;
 }
 
 Features EncoderTask::features(const EvaluationReader& reader,
@@ -45,8 +49,11 @@ Features EncoderTask::features(const EvaluationReader& reader,
 
 EncoderTask prepare(const EncoderFlags& flags) {
   flags.machine.apply();
-  const OpenedCheckpoint opened = open_checkpoint(flags.model);
-  return {opened.path, trained_encoder(opened.file)};
+  const std::string path = flags.model.path();
+  TrainedEncoder trained = trained_encoder(Checkpoint(path));
+  TESSERA_CHECK_USAGE(flags.model.arch.empty() || flags.model.arch == trained.arch,
+                      "--arch {}: {} holds a {}", flags.model.arch, path, trained.arch);
+  return {path, std::move(trained)};
 }
 
 }  // namespace tessera

@@ -29,8 +29,8 @@ struct EncoderTask {
 
   const VitConfig& config() const { return trained.model->config(); }
   EvaluationReader reader(std::shared_ptr<const Dataset> pictures) const;
-  // The block's number; 0 means the last. UsageError when there is none.
-  int64_t block(int64_t asked) const;
+  // The block asked for, the last for 0, or all of them. UsageError when there is none.
+  std::vector<int64_t> blocks(int64_t asked, bool all = false) const;
   // With progress on stderr.
   Features features(const EvaluationReader& reader, const FeatureRequest& request) const;
 };

@@ -74,21 +74,21 @@ int run(const FeaturesFlags& flags) {
   TESSERA_CHECK_USAGE(flags.images != 0, "--images must be positive");
   const Pool pool = pool_from_name(flags.pool);
   const EncoderTask task = prepare(flags.encoder);
-  const int64_t block = task.block(flags.block);
+  const std::vector<int64_t> blocks = task.blocks(flags.block);
   const VitConfig& config = task.config();
   const EvaluationReader reader =
       task.reader(open_data(flags.data, 0, static_cast<int>(config.image_height),
                             static_cast<int>(config.image_width))
                       .train);
   const Features features = task.features(
-      reader, {spread_over(reader.size(), flags.images), {block}, pool == Pool::kTokens});
+      reader, {spread_over(reader.size(), flags.images), blocks, pool == Pool::kTokens});
   const Tensor table = features.of(0, pool);
   if (safetensors) {
-    write_as_safetensors(flags, block, features, table, reader);
+    write_as_safetensors(flags, blocks[0], features, table, reader);
   } else {
     write_as_npy(flags.out.substr(0, flags.out.size() - 4), features, table, reader);
   }
-  fmt::print("{}: {} from block {} of {}\n", flags.out, describe(table), block, task.path);
+  fmt::print("{}: {} from block {} of {}\n", flags.out, describe(table), blocks[0], task.path);
   return 0;
 }
 

@@ -94,8 +94,11 @@ int run(int argc, char** argv) {
   commands.push_back(add_reconstruct(root));
   CLI::App& evaluate = *root.add_subcommand("evaluate", "measure what a model has learnt");
   commands.push_back(add_evaluate_reconstruction(evaluate));
+  commands.push_back(add_evaluate_classification(evaluate));
+  commands.push_back(add_predict(root));
   commands.push_back(add_probe(root));
   commands.push_back(add_features(root));
+  commands.push_back(add_attention(root));
   commands.push_back(add_info(root));
   commands.push_back(add_export(root));
   CLI::App& bench = *root.add_subcommand("bench", "measure how fast this machine trains");

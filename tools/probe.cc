@@ -136,11 +136,7 @@ int run(ProbeFlags flags) {
   flags.linear.lars = flags.optimizer == "lars";
   flags.linear.check();
   const EncoderTask task = prepare(flags.encoder);
-  std::vector<int64_t> blocks = {task.block(flags.block)};
-  if (flags.all_blocks) {
-    blocks.clear();
-    for (int64_t i = 1; i <= task.config().depth; ++i) blocks.push_back(i);
-  }
+  const std::vector<int64_t> blocks = task.blocks(flags.block, flags.all_blocks);
   const DataSplit split = labelled_pictures(flags, task.config());
   const int64_t classes = std::ssize(split.train->class_names());
   const auto teach = spread_over(split.train->size(), flags.images);

@@ -1,4 +1,4 @@
-// From a recipe to the tower it describes, and the weights into it.
+// What train/pretrained.h finds, built to be looked at.
 #include "train/trained_encoder.h"
 
 #include "engine/error.h"
@@ -7,10 +7,11 @@
 namespace tessera {
 
 TrainedEncoder trained_encoder(const Checkpoint& checkpoint) {
-  const PretrainedEncoder encoder = encoder_in(checkpoint);
+  const PretrainedEncoder found = encoder_in(checkpoint);
   try {
-    TrainedEncoder trained{std::make_unique<VitEncoder>(encoder.config, encoder.final_norm),
-                           {encoder.mean, encoder.std}};
+    TrainedEncoder trained{found.arch,
+                           std::make_unique<VitEncoder>(found.config, found.final_norm),
+                           {found.mean, found.std}};
     trained.model->load(checkpoint.weights());
     return trained;
   } catch (const Error& error) {

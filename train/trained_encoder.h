@@ -1,8 +1,9 @@
-// The encoder out of a checkpoint, whatever trained it.
+// The encoder out of a checkpoint, whatever trained it, to be looked at (models/encoder.h).
 // Rule: a checkpoint is foreign data: whatever is wrong with it is one line that names the file.
 #pragma once
 
 #include <memory>
+#include <string>
 
 #include "models/encoder.h"
 #include "train/checkpoint.h"
@@ -11,11 +12,13 @@
 namespace tessera {
 
 struct TrainedEncoder {
+  std::string arch;
   std::unique_ptr<VitEncoder> model;
   Normalisation normalisation;  // of the pictures it learned on
 };
 
-// An Error for a checkpoint of something that has no such encoder, or with weights that do not fit.
+// With the weights that the training's own evaluations judged. UsageError: the checkpoint of a task
+// that trains no encoder. Error: weights that do not fit.
 TrainedEncoder trained_encoder(const Checkpoint& checkpoint);
 
 }  // namespace tessera

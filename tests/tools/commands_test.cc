@@ -271,12 +271,28 @@ TEST_CASE("--version and --help") {
   CHECK(version.status == 0);
   CHECK(version.out.starts_with("tessera 0."));
   CHECK(lines_of(version.out).size() == 1);
-  for (const Words& command :
-       {Words{}, Words{"demo"}, Words{"pretrain"}, Words{"pretrain", "mae"}, Words{"reconstruct"},
-        Words{"evaluate", "reconstruction"}, Words{"info"}, Words{"export"}, Words{"bench"},
-        Words{"bench", "step"}, Words{"bench", "data"}, Words{"bench", "gemm"},
-        Words{"bench", "ops"}, Words{"pretrain", "beit"}, Words{"tokenizer"},
-        Words{"tokenizer", "train"}, Words{"tokenizer", "evaluate"}}) {
+  for (const Words& command : {Words{},
+                               Words{"demo"},
+                               Words{"pretrain"},
+                               Words{"pretrain", "mae"},
+                               Words{"reconstruct"},
+                               Words{"evaluate", "reconstruction"},
+                               Words{"evaluate", "classification"},
+                               Words{"probe"},
+                               Words{"features"},
+                               Words{"attention"},
+                               Words{"predict"},
+                               Words{"info"},
+                               Words{"export"},
+                               Words{"bench"},
+                               Words{"bench", "step"},
+                               Words{"bench", "data"},
+                               Words{"bench", "gemm"},
+                               Words{"bench", "ops"},
+                               Words{"pretrain", "beit"},
+                               Words{"tokenizer"},
+                               Words{"tokenizer", "train"},
+                               Words{"tokenizer", "evaluate"}}) {
     const Outcome help = run(command + Words{"--help"});
     CHECK(help.status == 0);
     CHECK(help.err.empty());

@@ -146,6 +146,14 @@ TEST_CASE("stopped and resumed: the same bytes, though the encoder is gone") {
   const Words more = {"--eval-every", "20", "--checkpoint-every", "7",    "--unfreeze-blocks", "2",
                       "--accumulate", "2",  "--checkpoint",       encoder};
   REQUIRE(run(finetune(straight, kSteps) + more).status == 0);
+  const std::string last = "/" + checkpoint_name(kSteps);
+  // Killed before its first checkpoint, a run reads the encoder again and starts over.
+  const std::string early = folder.file("early");
+  fs::create_directory(early);
+  fs::copy(straight + "/config.toml", early + "/config.toml");
+  REQUIRE(run({"finetune", "--resume", "--out", early}).status == 0);
+  CHECK(slurp(early + last) == slurp(straight + last));
+
   Process process(finetune(stopped, kSteps) + more + Words{"--threads", "1", "--workers", "0"});
   wait_until([&] { return lines_of(slurp(stopped + "/metrics.jsonl")).size() >= 10; });
   process.signal(SIGINT);
@@ -157,7 +165,6 @@ TEST_CASE("stopped and resumed: the same bytes, though the encoder is gone") {
   const Outcome resumed = run({"finetune", "--resume", "--out", stopped, "--workers", "3"});
   INFO(resumed.err);
   REQUIRE(resumed.status == 0);
-  const std::string last = "/" + checkpoint_name(kSteps);
   CHECK(slurp(stopped + last) == slurp(straight + last));
   CHECK(metrics_of(stopped) == metrics_of(straight));
 

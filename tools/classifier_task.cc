@@ -1,0 +1,62 @@
+// Machine, checkpoint, model, pictures: in this order.
+#include "tools/classifier_task.h"
+
+#include <utility>
+
+#include "autograd/functions.h"
+#include "autograd/tape.h"
+#include "engine/error.h"
+#include "engine/raw.h"
+#include "tools/work_progress.h"
+
+namespace tessera {
+
+void ClassifierFlags::add_to(CLI::App& app) {
+  app.add_option("--checkpoint", checkpoint,
+                 "a fine-tuned model's checkpoint, or a run's folder: its newest")
+      ->type_name("FILE|FOLDER");
+  machine.add_to(app);
+}
+
+EvaluationReader ClassifierTask::reader(const std::string& data, double holdout) const {
+  const ClassifierConfig& config = trained.model->config();
+  return evaluation_pictures(data, holdout, config.image_height, config.image_width,
+                             config.channels);
+}
+
+void ClassifierTask::check_classes(const std::vector<std::string>& names,
+                                   const std::string& data) const {
+  TESSERA_CHECK_USAGE(names.size() == classes().size(), "--data {}: {} classes; {} tells {} apart",
+                      data, names.size(), path, classes().size());
+  for (size_t i = 0; i < names.size(); ++i) {
+    TESSERA_CHECK_USAGE(names[i] == classes()[i], "--data {}: class {} is {}; in {} it is {}", data,
+                        i, names[i], path, classes()[i]);
+  }
+}
+
+Answers ClassifierTask::answers(const EvaluationReader& reader,
+                                const std::vector<int64_t>& pictures) const {
+  const NoGrad no_grad;
+  const Normalisation normalisation{trained.recipe.mean, trained.recipe.std};
+  Answers answers;
+  std::vector<Tensor> parts;
+  WorkProgress progress("pictures", std::ssize(pictures));
+  for_each_batch(
+      reader, pictures,
+      [&](const PictureBatch& batch) {
+        parts.push_back(softmax((*trained.model)(normalisation.apply(batch.images)), 1));
+        answers.pictures.insert(answers.pictures.end(), batch.pictures.begin(),
+                                batch.pictures.end());
+      },
+      [&](int64_t done) { progress(done); });
+  answers.probabilities = raw::cat(parts, 0);
+  return answers;
+}
+
+ClassifierTask prepare(const ClassifierFlags& flags) {
+  flags.machine.apply();
+  const std::string path = CheckpointFlags{flags.checkpoint, ""}.path();
+  return {path, load_classifier(Checkpoint(path))};
+}
+
+}  // namespace tessera
