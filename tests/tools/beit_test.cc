@@ -259,6 +259,32 @@ TEST_CASE("BEiT learns, and an evaluation draws what it predicts") {
   CHECK(outcome.err.find("million parameters") != std::string::npos);
 }
 
+TEST_CASE("a BEiT's encoder is fine-tuned, probed and exported, its checkpoint described") {
+  const TempFolder folder;
+  for (const std::string bias : {"shared", "per-block"}) {
+    INFO(bias);
+    const std::string beit = folder.file("beit-" + bias), tuned = folder.file("tuned-" + bias);
+    REQUIRE(run(tiny_beit(beit, 3) + Words{"--relative-bias", bias, "--ema-decay", "0.5"}).status ==
+            0);
+    const std::vector<Words> uses = {
+        {"finetune", "--checkpoint", beit, "--data", "builtin:20", "--batch-size", "4",
+         "--max-steps", "2", "--eval-every", "0", "--out", tuned},
+        {"features", "--checkpoint", beit, "--data", "builtin:4", "--out",
+         folder.file("features-" + bias + ".npy")},
+        {"info", "--checkpoint", beit},
+        {"info", "--checkpoint", tokenizer()},
+        {"export", "--checkpoint", beit, "--out", folder.file(bias + ".safetensors")}};
+    for (const Words& use : uses) {
+      const Outcome outcome = run(use);
+      INFO(use[0] << ": " << outcome.err);
+      CHECK(outcome.status == 0);
+    }
+    const Outcome info = run({"info", "--checkpoint", beit});
+    CHECK(info.out.find("pretrain-beit") != std::string::npos);
+    CHECK(info.out.find("tokenizer-id") != std::string::npos);
+  }
+}
+
 TEST_CASE("config.toml of BEiT and of tokenizers makes the same run again") {
   const TempFolder folder;
   const std::string first = folder.file("first"), second = folder.file("second");
