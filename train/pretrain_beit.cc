@@ -9,7 +9,6 @@
 #include "autograd/autocast.h"
 #include "autograd/functions.h"
 #include "autograd/tape.h"
-#include "data/augment.h"
 #include "engine/raw.h"
 #include "models/flops.h"
 #include "models/masks.h"

@@ -80,7 +80,7 @@ struct TrainingData {
 };
 
 // What one kind of training adds to the loop. The loop calls, in this order: recipe(), open(),
-// configure(), model(), groups(), restore of the checkpoint, and then steps.
+// cost(), configure(), build(), groups(), state() where a run goes on, and then steps.
 class TrainingTask {
  public:
   virtual ~TrainingTask() = default;
