@@ -78,7 +78,8 @@ void TrainingFlags::check_options() const {
 }
 
 bool TrainingFlags::given(const std::string& name) const {
-  return app_.get_option("--" + name)->count() > 0;
+  const CLI::Option* option = app_.get_option_no_throw("--" + name);
+  return option != nullptr && option->count() > 0;
 }
 
 void TrainingFlags::new_run() {
@@ -89,10 +90,10 @@ void TrainingFlags::new_run() {
   for (const Flag& flag : flags_) {
     if (flag.given()) flag.apply();
   }
+  finish_recipe();
   const int64_t channels = recipe_.picture_shape().channels;
   if (recipe_.mean.empty()) recipe_.mean = mean_from({"imagenet"}, channels);
   if (recipe_.std.empty()) recipe_.std = std_from({"imagenet"}, channels);
-  finish_recipe();
 }
 
 void TrainingFlags::resumed_run() {

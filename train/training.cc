@@ -72,9 +72,9 @@ TrainingData open_training_data(const TrainingRecipe& recipe, const std::string&
   TrainingData data;
   data.split = open_data(spec, recipe.holdout, height, width);
   const bool held_out = data.split.held_out->size() > 0;
-  data.judged =
-      std::make_shared<EvaluationReader>(held_out ? data.split.held_out : data.split.train, height,
-                                         width, static_cast<int>(shape.channels));
+  data.judged_set = held_out ? data.split.held_out : data.split.train;
+  data.judged = std::make_shared<EvaluationReader>(data.judged_set, height, width,
+                                                   static_cast<int>(shape.channels));
   data.judged_name = held_out ? "held-out pictures" : "training pictures (nothing is held out)";
   return data;
 }

@@ -74,12 +74,13 @@ struct TaskCost {
 struct TrainingData {
   DataSplit split;
   // Pictures to judge on, in the model's shape: those held out, else those of the training.
+  std::shared_ptr<const Dataset> judged_set;
   std::shared_ptr<const EvaluationReader> judged;
   std::string judged_name;  // "held-out pictures"
 };
 
 // What one kind of training adds to the loop. The loop calls, in this order: recipe(), open(),
-// configure(), model(), groups(), restore of the checkpoint, and then steps.
+// cost(), configure(), build(), groups(), state() where a run goes on, and then steps.
 class TrainingTask {
  public:
   virtual ~TrainingTask() = default;
