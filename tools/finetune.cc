@@ -25,8 +25,9 @@ constexpr char kNotes[] =
     "ImageNet; a small model on small pictures wants --layer-decay 1 to 0.85, --drop-path 0 and\n"
     "fewer epochs with less augmentation.\n"
     "\n"
-    "Each evaluation judges all held-out pictures: the share whose class is the likeliest (top 1)\n"
-    "or among the five likeliest (top 5). With --ema-decay it judges the averaged weights.\n"
+    "Each evaluation judges all held-out pictures (or 1,000 of the training's): the share whose\n"
+    "class is the likeliest (top 1) or among the five likeliest (top 5). With --ema-decay it "
+    "judges the averaged weights.\n"
     "--resume takes every setting from the checkpoint, as in `pretrain`.\n"
     "\n"
     "Examples:\n"
@@ -70,6 +71,7 @@ int print_groups(FinetuneTask& task, const std::string& data) {
 FinetuneFlags::FinetuneFlags(CLI::App& app) : TrainingFlags(app, recipe) {
   add_model_flags();
   add_data_flags();
+  add_normalisation_flags();
   app.get_option("--image-size")->description("pixels [default: the encoder's]");
   app.get_option("--channels")->description("3 colours or 1 grey [default: the encoder's]");
   for (const char* name : {"--mean", "--std"}) {

@@ -3,8 +3,6 @@
 
 #include <unistd.h>
 
-#include <numeric>
-
 #include "autograd/functions.h"
 #include "engine/raw.h"
 #include "models/flops.h"
@@ -21,6 +19,8 @@
 namespace tessera {
 namespace {
 
+constexpr int64_t kTrainingPictures = 1000;  // where nothing is held out: a few seconds
+
 // "10 classes (airplane, automobile, bird, ...)".
 std::string described(const std::vector<std::string>& classes) {
   constexpr size_t kNamed = 3;
@@ -33,12 +33,6 @@ std::string described(const std::vector<std::string>& classes) {
 // A large set takes minutes; a terminal sees how far it is, on the line of the progress bar.
 void show_progress(int64_t done) {
   if (is_terminal(STDERR_FILENO)) fmt::print(stderr, "\r\x1b[K{} pictures judged", done);
-}
-
-std::vector<int64_t> all_of(int64_t count) {
-  std::vector<int64_t> numbers(static_cast<size_t>(count));
-  std::iota(numbers.begin(), numbers.end(), int64_t{0});
-  return numbers;
 }
 
 }  // namespace
@@ -122,7 +116,7 @@ VitClassifier& FinetuneTask::build(bool checkpoint_activations) {
   if (!checkpoint_.empty()) {
     const Checkpoint file(checkpoint_);
     const PretrainedEncoder encoder = encoder_in(file);
-    load_encoder(*model_, judged_weights(file), encoder.config.grid());
+    load_encoder(*model_, file.weights(), encoder.config.grid());
     recipe_.encoder = encoder.id;
   }
   if (recipe_.unfreeze_blocks >= 0) model_->train_last_blocks(recipe_.unfreeze_blocks);
@@ -139,14 +133,16 @@ BatchLoss FinetuneTask::loss(const Batch& batch, const StepPlace&) {
   return {soft_cross_entropy((*model_)(batch.images), batch.targets), {}};
 }
 
-// Every picture, once: top-1 and top-5 in percent, and the plain cross-entropy.
+// Every held-out picture, or some of the training's: top-1 and top-5 in percent, and the plain
+// cross-entropy.
 Evaluation FinetuneTask::evaluate(int64_t) {
   const EvaluationReader& reader = *data().judged;
+  const bool held_out = data().split.held_out->size() > 0;
   const Normalisation normalisation{recipe_.mean, recipe_.std};
   std::vector<Tensor> logits;  // (B, classes) each
   std::vector<int64_t> labels;
   for_each_batch(
-      reader, all_of(reader.size()),
+      reader, spread_over(reader.size(), held_out ? -1 : kTrainingPictures),
       [&](const PictureBatch& batch) {
         logits.push_back((*model_)(normalisation.apply(batch.images)));
         for (const int64_t picture : batch.pictures) labels.push_back(reader.label(picture));
@@ -179,7 +175,7 @@ TrainedClassifier load_classifier(const Checkpoint& checkpoint) {
   try {
     trained.recipe.check();
     trained.model = std::make_unique<VitClassifier>(trained.recipe.model);
-    trained.model->load_state_dict(judged_weights(checkpoint));
+    trained.model->load_state_dict(checkpoint.weights());
   } catch (const Error& error) {
     throw Error(fmt::format("{}: {}", checkpoint.file().path(), error.what()));
   }

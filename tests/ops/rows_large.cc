@@ -103,6 +103,10 @@ std::vector<Row> large_rows() {
   put("dropout", {large("(100, 1003)", {normal({100, 1003})}, [](const Tensors& in) {
         return dropout(in[0], 0.3, RandomKey{3, 1, 1024});
       })});
+  // Samples that no task ends with.
+  put("drop_path", {large("(9, 7, 1003)", {normal({9, 7, 1003})}, [](const Tensors& in) {
+        return drop_path(in[0], 0.5, RandomKey{3, 1, 1024});
+      })});
   put("argsort", {large("(300, 400)", {constant(normal({300, 400}))},
                         [](const Tensors& in) { return argsort(in[0], 1); })});
   return rows;
