@@ -23,7 +23,9 @@ void fault(const char* kernel, const std::string& what) {
   if (report().empty()) report() = std::string(kernel) + ": " + what;
 }
 
-Backend& real() { return backend(Device::kCpu); }
+Backend* the_real = nullptr;
+Backend& real() { return *the_real; }
+bool watching = false;
 
 // An output of one kernel call, for the length of the call.
 class Guarded {
@@ -31,7 +33,7 @@ class Guarded {
   // `reads`: the kernel accumulates into what is there.
   Guarded(const char* kernel, const View& out, bool reads = false)
       : kernel_(kernel), out_(out), moved_(out), size_(static_cast<int64_t>(size_of(out.dtype))) {
-    if (out.data == nullptr || out.numel() == 0) return;
+    if (!watching || out.data == nullptr || out.numel() == 0) return;
     int64_t highest = 0;  // elements, from the lowest address
     for (int d = 0; d < out.ndim; ++d) {
       const int64_t reach = (out.shape[d] - 1) * out.stride[d];
@@ -98,7 +100,7 @@ class GuardBackend final : public Backend {
     real().copy_to_host(host, device, bytes);
   }
   void synchronize() override {}
-  std::string describe() const override { return "the CPU behind guards"; }
+  std::string describe() const override { return "guards before " + real().describe(); }
 
   void copy(const View& src, const View& dst) override {
     real().copy(src, Guarded("copy", dst).view());
@@ -260,8 +262,17 @@ Backend* guard_backend() {
 
 }  // namespace
 
-void install_guard_device() { register_backend(kGuardDevice, guard_backend); }
+void install_guard_device(Device device) {
+  the_real = &backend(device);
+  register_backend(kGuardDevice, guard_backend);
+}
+
+Watch::Watch() {
+  watching = true;
+  report().clear();
+}
+Watch::~Watch() { watching = false; }
+
 const std::string& guard_report() { return report(); }
-void clear_guard_report() { report().clear(); }
 
 }  // namespace tessera::ops_test

@@ -1,8 +1,9 @@
-// A second device made of the first: every kernel call goes to the CPU's, with each output moved
-// into a block of its own whose margins and gaps hold a pattern that must survive.
+// A device in front of another, whose memory the host must be able to reach (the CPU's, or the
+// emulated CUDA device's): while it watches, every kernel call gets its outputs in blocks of their
+// own whose margins and gaps hold a pattern that must survive.
 // Rule: outputs start as NaN bits, so that an element a kernel forgets is seen, and every result
-// must equal the CPU's to the bit. It also proves that nothing above the waist reads a device's
-// memory behind the waist's back.
+// must equal the unwatched one to the bit. Before the CPU it also proves that nothing above the
+// waist reads a device's memory behind the waist's back.
 #pragma once
 
 #include <string>
@@ -11,13 +12,22 @@
 
 namespace tessera::ops_test {
 
-// The place in the registry that a CPU-only test program leaves free.
+// The place in the registry that a CPU-only test program leaves free; in front of the CUDA device
+// it takes that one's place.
 inline constexpr Device kGuardDevice = Device::kCuda;
 
-void install_guard_device();
+void install_guard_device(Device real);
 
-// The first fault since clear_guard_report; empty when there is none.
+// For as long as it lives, the guard device watches; else it only hands calls on.
+class Watch {
+ public:
+  Watch();
+  ~Watch();
+  Watch(const Watch&) = delete;
+  Watch& operator=(const Watch&) = delete;
+};
+
+// The first fault since the last Watch began; empty when there is none.
 const std::string& guard_report();
-void clear_guard_report();
 
 }  // namespace tessera::ops_test

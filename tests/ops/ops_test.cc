@@ -5,6 +5,7 @@
 #include <iterator>
 #include <set>
 
+#include "engine/backend.h"
 #include "tests/ops/check.h"
 #include "tests/ops/guard_backend.h"
 
@@ -16,6 +17,9 @@ std::string text_of(const std::string& path) {
   REQUIRE(file.good());
   return {std::istreambuf_iterator<char>(file), {}};
 }
+
+// The table runs on the device that this program was linked with.
+const Device kDevice = has_backend(Device::kCuda) ? Device::kCuda : Device::kCpu;
 
 template <class Check>
 void each_case(const std::vector<Row>& rows, Check check) {
@@ -60,26 +64,28 @@ TEST_CASE("a declaration that is added is noticed") {
 }
 
 TEST_CASE("values") {
-  each_case(table(), [](const Case& c) { return check_values(c, Device::kCpu); });
+  each_case(table(), [](const Case& c) { return check_values(c, kDevice); });
 }
 
 TEST_CASE("gradients") {
-  each_case(table(), [](const Case& c) { return check_gradients(c, Device::kCpu); });
+  each_case(table(), [](const Case& c) { return check_gradients(c, kDevice); });
 }
 
 TEST_CASE("autocast") {
-  each_case(table(), [](const Case& c) { return check_autocast(c, Device::kCpu); });
+  each_case(table(), [](const Case& c) { return check_autocast(c, kDevice); });
 }
 
 TEST_CASE("bits do not depend on layout or threads") {
-  each_case(table(), [](const Case& c) { return check_bits(c); });
+  each_case(table(), [](const Case& c) { return check_bits(c, kDevice); });
 }
 
 TEST_CASE("bits of large shapes do not depend on layout or threads") {
-  each_case(large_rows(), check_large_bits);
+  each_case(large_rows(), [](const Case& c) { return check_large_bits(c, kDevice); });
 }
 
-TEST_CASE("large shapes: f32 agrees with f64") { each_case(large_rows(), check_against_f64); }
+TEST_CASE("large shapes: f32 agrees with f64") {
+  each_case(large_rows(), [](const Case& c) { return check_against_f64(c, kDevice); });
+}
 
 TEST_CASE("no kernel leaves its buffers") { each_case(table(), check_guards); }
 
@@ -95,6 +101,6 @@ TEST_CASE("refusals") {
 }  // namespace tessera::ops_test
 
 int main(int argc, char** argv) {
-  tessera::ops_test::install_guard_device();
+  tessera::ops_test::install_guard_device(tessera::ops_test::kDevice);
   return Catch::Session().run(argc, argv);
 }
