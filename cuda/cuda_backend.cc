@@ -103,7 +103,8 @@ class CudaBackend final : public Backend {
   void adamw(const AdamWArgs& args) override { cuda::adamw(args); }
   int64_t first_nonfinite(const View& x) override { return cuda::first_nonfinite(x); }
   std::vector<GemmImplementation> gemm_implementations() override {
-    return {{"cuda", {DType::kF32, DType::kF64, DType::kF16, DType::kBF16}, &cuda::vendor::gemm}};
+    return {
+        {"tessera", {DType::kF32, DType::kF64, DType::kF16, DType::kBF16}, &cuda::vendor::gemm}};
   }
 
  private:

@@ -51,6 +51,8 @@ Backend& backend(Device device) {
   return *known.get();
 }
 
+Device default_device() { return has_backend(Device::kCuda) ? Device::kCuda : Device::kCpu; }
+
 void set_num_threads(int threads) { thread_count().store(threads); }
 int num_threads() { return thread_count().load(); }
 

@@ -167,6 +167,8 @@ std::string why_unavailable(Device device);
 bool has_backend(Device device);
 // UsageError with why_unavailable's words.
 Backend& backend(Device device);
+// The graphics card where there is one and the program can use it, else the CPU.
+Device default_device();
 
 // How many threads the CPU's kernels may use; results do not depend on it. 0 before it is known.
 void set_num_threads(int threads);

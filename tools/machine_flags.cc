@@ -25,11 +25,10 @@ void MachineFlags::apply() const {
 }
 
 Device device_from_name(const std::string& name) {
-  if (name == "auto") return has_backend(Device::kCuda) ? Device::kCuda : Device::kCpu;
+  if (name == "auto") return default_device();
   for (const Device device : {Device::kCpu, Device::kCuda}) {
     if (name != name_of(device)) continue;
-    TESSERA_CHECK_USAGE(has_backend(device), "--device {}: this program was built without {}", name,
-                        name);
+    TESSERA_CHECK_USAGE(has_backend(device), "--device {}: {}", name, why_unavailable(device));
     return device;
   }
   throw UsageError(fmt::format("--device {}: it is auto, cpu or cuda", name));

@@ -17,8 +17,7 @@ struct MachineFlags {
   void apply() const;
 };
 
-// "auto" is a graphics card where the program has a backend for it, else the CPU. UsageError that
-// names the device when it cannot be had.
+// "auto" is default_device(). UsageError that says why when a device cannot be had.
 Device device_from_name(const std::string& name);
 
 }  // namespace tessera

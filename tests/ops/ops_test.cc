@@ -1,4 +1,5 @@
-// The op table, mode by mode. Every failure names op, case, layout and dtype.
+// The op table, mode by mode, on default_device(): the CPU, unless the program was linked with
+// another. Every failure names op, case, layout and dtype.
 #define CATCH_CONFIG_RUNNER
 #include <catch2/catch.hpp>
 #include <fstream>
@@ -17,9 +18,6 @@ std::string text_of(const std::string& path) {
   REQUIRE(file.good());
   return {std::istreambuf_iterator<char>(file), {}};
 }
-
-// The table runs on the device that this program was linked with.
-const Device kDevice = has_backend(Device::kCuda) ? Device::kCuda : Device::kCpu;
 
 template <class Check>
 void each_case(const std::vector<Row>& rows, Check check) {
@@ -64,27 +62,27 @@ TEST_CASE("a declaration that is added is noticed") {
 }
 
 TEST_CASE("values") {
-  each_case(table(), [](const Case& c) { return check_values(c, kDevice); });
+  each_case(table(), [](const Case& c) { return check_values(c, default_device()); });
 }
 
 TEST_CASE("gradients") {
-  each_case(table(), [](const Case& c) { return check_gradients(c, kDevice); });
+  each_case(table(), [](const Case& c) { return check_gradients(c, default_device()); });
 }
 
 TEST_CASE("autocast") {
-  each_case(table(), [](const Case& c) { return check_autocast(c, kDevice); });
+  each_case(table(), [](const Case& c) { return check_autocast(c, default_device()); });
 }
 
 TEST_CASE("bits do not depend on layout or threads") {
-  each_case(table(), [](const Case& c) { return check_bits(c, kDevice); });
+  each_case(table(), [](const Case& c) { return check_bits(c, default_device()); });
 }
 
 TEST_CASE("bits of large shapes do not depend on layout or threads") {
-  each_case(large_rows(), [](const Case& c) { return check_large_bits(c, kDevice); });
+  each_case(large_rows(), [](const Case& c) { return check_large_bits(c, default_device()); });
 }
 
 TEST_CASE("large shapes: f32 agrees with f64") {
-  each_case(large_rows(), [](const Case& c) { return check_against_f64(c, kDevice); });
+  each_case(large_rows(), [](const Case& c) { return check_against_f64(c, default_device()); });
 }
 
 TEST_CASE("no kernel leaves its buffers") { each_case(table(), check_guards); }
@@ -101,6 +99,6 @@ TEST_CASE("refusals") {
 }  // namespace tessera::ops_test
 
 int main(int argc, char** argv) {
-  tessera::ops_test::install_guard_device(tessera::ops_test::kDevice);
+  tessera::ops_test::install_guard_device(tessera::default_device());
   return Catch::Session().run(argc, argv);
 }

@@ -27,8 +27,8 @@ def _cuda_objects_impl(ctx):
             "-O3",
             "-I.",
             "-DTESSERA_NVCC_VERSION=" + CUDA_VERSION,
-            # fmt 9 checks its format strings in a way that nvcc does not follow.
-            "-DFMT_CONSTEVAL=",
+            # fmt 9 takes nvcc for a compiler without constexpr.
+            "-DFMT_USE_CONSTEXPR=1",
             # constexpr functions of engine/ (Philox, bf16) run in kernels as they are.
             "--expt-relaxed-constexpr",
             # As on the CPU: a multiply and an add are fused where a kernel says fma, else not.
