@@ -61,8 +61,8 @@ __device__ int64_t lower_bound(const Index& index, const int64_t* order, int64_t
   return low;
 }
 
-// order (outer, k): the positions j sorted by index, equal ones ascending. The index does not vary
-// along inner.
+// order (outer or 1, k): the positions j sorted by index, equal ones ascending; one line for all
+// where the index does not vary along outer. It does not vary along inner.
 template <class C>
 __global__ void __launch_bounds__(kRowBlock)
     scatter_sorted(const void* s, Index index, const int64_t* order, void* x, DType dtype,
@@ -70,7 +70,7 @@ __global__ void __launch_bounds__(kRowBlock)
   const int64_t at = int64_t{blockIdx.x} * kRowBlock + threadIdx.x;
   if (at >= total) return;
   const int64_t i = at % inner, row = at / inner, o = row / n, r = row % n;
-  const int64_t* sorted = order + o * k;
+  const int64_t* sorted = order + (index.outer == 0 ? 0 : o * k);
   int64_t j = lower_bound(index, sorted, o, k, r);
   if (j == k || index.at(o, sorted[j], 0) != r) return;
   C sum = load_element<C>(x, dtype, at);
@@ -128,15 +128,15 @@ void scatter_add(const View& s, const View& index, const View& x) {
   // and little runs beside it.
   const bool few_columns = k > 256 && outer * inner < 16384;
   const bool sorted = few_columns && (idx.inner == 0 || inner == 1);
-  const Scratch scratch(sorted ? static_cast<size_t>(outer * k) * sizeof(int64_t) * 2 : 1);
+  const int64_t lines = idx.outer == 0 ? 1 : outer;
+  const Scratch scratch(sorted ? static_cast<size_t>(lines * k) * sizeof(int64_t) * 2 : 1);
   auto* const order = scratch.as<int64_t>();
   if (sorted) {
-    const View keys{index.data, DType::kI64, 2, {outer, k}, {idx.outer, idx.middle}};
-    const View packed{order + outer * k, DType::kI64, 2, {outer, k}, {k, 1}};
-    const View lines{packed.data, DType::kI64, 3, {outer, k, 1}, {k, 1, 1}};
-    const View places{order, DType::kI64, 3, {outer, k, 1}, {k, 1, 1}};
+    const View keys{index.data, DType::kI64, 2, {lines, k}, {idx.outer, idx.middle}};
+    const View packed{order + lines * k, DType::kI64, 2, {lines, k}, {k, 1}};
     copy(keys, packed);
-    argsort(lines, places);
+    argsort({packed.data, DType::kI64, 3, {lines, k, 1}, {k, 1, 1}},
+            {order, DType::kI64, 3, {lines, k, 1}, {k, 1, 1}});
   }
   visit_compute(x.dtype, [&](auto tag) {
     using C = decltype(tag);

@@ -6,11 +6,12 @@
 #include <functional>
 #include <vector>
 
+#include "engine/device.h"
 #include "engine/dtype.h"
 
 namespace tessera {
 
-// Wall-clock time of one call.
+// Wall-clock time of one call, and of what it started on any device.
 double seconds_of(const std::function<void()>& work);
 
 // The middle value; of an even count the upper of the two in the middle. 0 of nothing.
@@ -28,7 +29,7 @@ struct Limits {
 };
 
 // FLOP/s of the best of several products (2048, 3072) x (3072, 2048) of this type.
-double product_peak(DType dtype = DType::kF32);
+double product_peak(DType dtype = DType::kF32, Device device = Device::kCpu);
 // Bytes/s of the best of several copies of 256 MiB: larger than any cache.
 double copy_bandwidth();
 

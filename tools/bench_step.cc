@@ -36,27 +36,28 @@ struct StepBench {
     TESSERA_CHECK_USAGE(model == "mae", "--model {}: there is only mae", model);
     TESSERA_CHECK_USAGE(batch > 0 && steps > 0, "--batch-size and --steps must be positive");
     output.check();
-    machine.apply();
+    const Device device = machine.apply();
     MaeConfig config = mae_preset(arch);
     config.patch = patch > 0 ? patch : default_patch(config.patch, image_size, image_size);
     config.image_height = config.image_width = image_size;
     config.check();
     const double flops = cost_of(config).step_flops;
     const DType low = precision_from_name(precision);
-    const double peak = product_peak(low);
+    const double peak = product_peak(low, device);
     Mae mae(config, 0);
+    mae.move_to(device);
     mae.set_checkpointing(checkpoint_activations);
     AdamWOptions options;
     options.shadow = low;
     AdamW optimizer(mae, options);
-    CachingAllocator& allocator = backend(Device::kCpu).allocator();
+    CachingAllocator& allocator = backend(device).allocator();
     allocator.flush();  // what measuring the peak left
     allocator.reset_peak();
     Bytes bytes;
     bytes.arenas = optimizer.arena_bytes();
     std::optional<Profile> watch;
-    const Tensor images =
-        raw::normal({batch, config.channels, image_size, image_size}, {0, 0, kFirstStepSite});
+    const Tensor images = raw::normal({batch, config.channels, image_size, image_size},
+                                      {0, 0, kFirstStepSite}, 0, 1, DType::kF32, device);
     std::vector<double> times;
     for (int step = 0; step < kWarmUpSteps + steps; ++step) {
       if (profile && step == kWarmUpSteps) watch.emplace();
@@ -65,7 +66,7 @@ struct StepBench {
         optimizer.zero_grad();
         const Autocast autocast(low);
         const size_t before = allocator.stats().live_bytes;
-        const Tensor loss = mae.forward(images, noise).loss;
+        const Tensor loss = mae.forward(images, raw::to(noise, device)).loss;
         bytes.saved = std::max(bytes.saved, allocator.stats().live_bytes - before);
         backward(loss);
         const ObservedWork work("gradient norm and adamw");
@@ -79,7 +80,7 @@ struct StepBench {
     watch.reset();
     bytes.peak = allocator.stats().peak_bytes;
     bytes.cached = allocator.stats().cached_bytes;
-    output.publish(report(times, flops, peak, bytes));
+    output.publish(report(times, flops, peak, bytes, device));
     return 0;
   }
 
@@ -90,8 +91,8 @@ struct StepBench {
     size_t arenas = 0, saved = 0, peak = 0, cached = 0;
   };
 
-  Report report(const std::vector<double>& times, double flops, double peak,
-                const Bytes& bytes) const {
+  Report report(const std::vector<double>& times, double flops, double peak, const Bytes& bytes,
+                Device device) const {
     const double step = median(times), rate = static_cast<double>(batch) / step;
     const double utilisation = rate * flops / peak;
     Report r;
@@ -104,7 +105,7 @@ struct StepBench {
                  {"batch_size", "", batch},
                  {"precision", "", precision},
                  {"threads", "", num_threads()},
-                 {"device", "", "cpu"},
+                 {"device", "", name_of(device)},
                  {"step_s", "step", step, fmt::format("s   (median of {})", steps), 3},
                  {"images_per_s", "images", rate, "/s"},
                  {"gflop_per_image", "work", flops * 1e-9, "GFLOP a picture", 2},

@@ -16,12 +16,13 @@ void MachineFlags::add_to(CLI::App& app) {
       ->group("Run");
 }
 
-void MachineFlags::apply() const {
-  device_from_name(device);
+Device MachineFlags::apply() const {
+  const Device chosen = device_from_name(device);
   constexpr int kMostThreads = 1024;
   TESSERA_CHECK_USAGE(threads >= 0 && threads <= kMostThreads, "--threads {} is not in 0..{}",
                       threads, kMostThreads);
   if (threads > 0) set_num_threads(threads);
+  return chosen;
 }
 
 Device device_from_name(const std::string& name) {

@@ -13,8 +13,9 @@ struct MachineFlags {
   int threads = 0;  // 0: as many as the machine gives this process
 
   void add_to(CLI::App& app);
-  // UsageError for a device that this program has no backend for; sets the number of threads.
-  void apply() const;
+  // Sets the number of threads; returns the device to work on, or throws a UsageError that says why
+  // it cannot be had.
+  Device apply() const;
 };
 
 // "auto" is default_device(). UsageError that says why when a device cannot be had.

@@ -43,13 +43,12 @@ void SharedMemory::check_bounds(size_t byte, size_t size) const {
 bool SharedMemory::races(const Use& earlier) {
   const Now current = now();
   if (earlier.barriers != current.barriers || earlier.thread == current.thread) return false;
-  const bool one_warp = earlier.thread >= 0 && earlier.thread / 32 == current.thread / 32;
-  return !(one_warp && earlier.warp_barriers != current.warp_barriers);
+  return earlier.warp != current.thread / 32 || earlier.warp_barriers == current.warp_barriers;
 }
 
 SharedMemory::Use SharedMemory::now_used() {
   const Now current = now();
-  return {current.barriers, current.warp_barriers, current.thread};
+  return {current.barriers, current.warp_barriers, current.thread, current.thread / 32};
 }
 
 void* SharedMemory::read(size_t byte, size_t size) {
@@ -63,10 +62,13 @@ void* SharedMemory::read(size_t byte, size_t size) {
     fail(fmt::format("reads byte {} of shared memory, which thread {} writes: no barrier between",
                      byte, writes_[byte].thread));
   }
-  Use& last = reads_[byte];
-  const int before = races(last) ? kSeveral : -1;
-  last = now_used();
-  if (before == kSeveral) last.thread = kSeveral;
+  // Several readers may have no barrier between; whoever writes next must have one to all of them.
+  const Use last = reads_[byte];
+  reads_[byte] = now_used();
+  if (races(last)) {
+    reads_[byte].thread = kSeveral;
+    if (last.warp != reads_[byte].warp) reads_[byte].warp = kSeveral;
+  }
   return base() + byte;
 }
 

@@ -27,9 +27,9 @@ class SharedMemory {
   struct Use {
     uint64_t barriers = 0;  // block barriers ever, when it was used; 0: not in this block
     uint64_t warp_barriers = 0;
-    int thread = -1;  // kSeveral: more than one
+    int thread = kSeveral, warp = kSeveral;
   };
-  static constexpr int kSeveral = -2;
+  static constexpr int kSeveral = -1;  // more than one
 
   void begin_block();
   void check_bounds(size_t byte, size_t size) const;

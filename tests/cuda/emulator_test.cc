@@ -132,6 +132,26 @@ __global__ void write_in_first_block(int* out) {
   *out = value[0];
 }
 
+// Each warp uses its own place again and again, with warp barriers alone.
+__global__ void reuse_in_warp(int* out) {
+  const Shared<int> value = shared_array<int, 2>();
+  const int lane = static_cast<int>(threadIdx.x) % 32, warp = static_cast<int>(threadIdx.x) / 32;
+  int sum = 0;
+  for (int turn = 0; turn < 3; ++turn) {
+    if (lane == turn) value[warp] = turn + 1;
+    __syncwarp();
+    sum += value[warp];
+    __syncwarp();
+  }
+  out[threadIdx.x] = sum;
+}
+
+TEST_CASE("warp barriers order what a warp does alone") {
+  std::vector<int> out(64);
+  launch(reuse_in_warp, 1, 64, 0, stream(), out.data());
+  CHECK(out == std::vector<int>(64, 6));
+}
+
 TEST_CASE("what CUDA leaves undefined is an error") {
   int sink = 0;
   const auto words = [&](int which) { return complaint(misbehave, 64, which, &sink); };

@@ -157,7 +157,8 @@ TEST_CASE("indexing") {
 }
 
 TEST_CASE("attention") {
-  for (const int64_t n : {int64_t{1}, int64_t{31}, int64_t{33}, int64_t{65}}) {
+  // Of a single key the gradients of q, k and the bias are rounding alone.
+  for (const int64_t n : {int64_t{2}, int64_t{31}, int64_t{33}, int64_t{65}}) {
     for (const int64_t d : {int64_t{5}, int64_t{32}, int64_t{72}}) {
       const Tensor q = random({2, 3, n, d}, 1), k = random({2, 3, n, d}, 2);
       compare("attention " + std::to_string(n) + " by " + std::to_string(d),
