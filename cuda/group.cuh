@@ -93,6 +93,8 @@ struct Rows {
         dtype(v.dtype),
         n(n),
         aligned(n % 4 == 0 && is_aligned(v.data, 4 * size_of(v.dtype))) {}
+  __device__ Rows(void* data, DType dtype, int64_t n, bool aligned)
+      : data(data), dtype(dtype), n(n), aligned(aligned) {}
 };
 
 template <class C>
@@ -182,8 +184,13 @@ struct Vector {
   void* data;
   DType dtype;
   int64_t stride;
+  bool aligned;  // fours can be read at once
 
-  explicit Vector(const View& v) : data(v.data), dtype(v.dtype), stride(v.stride[0]) {}
+  explicit Vector(const View& v)
+      : data(v.data),
+        dtype(v.dtype),
+        stride(v.stride[0]),
+        aligned(v.data != nullptr && stride == 1 && is_aligned(v.data, 4 * size_of(v.dtype))) {}
 };
 
 template <class C>
@@ -197,6 +204,7 @@ __device__ void write_element(const Vector& v, int64_t i, C value) {
 // Elements i .. i + 3 of n; `otherwise` where there is no vector or it has ended.
 template <class C>
 __device__ Four<C> read_four(const Vector& v, int64_t i, int64_t n, C otherwise) {
+  if (v.aligned && i + 4 <= n) return read_four<C>(Rows(v.data, v.dtype, n, true), 0, i);
   Four<C> out;
   for (int k = 0; k < 4; ++k) {
     out.at[k] = v.data != nullptr && i + k < n ? read_element<C>(v, i + k) : otherwise;
