@@ -14,7 +14,15 @@ Storage::~Storage() { backend(device_).allocator().release(data_, bytes_); }
 Tensor Tensor::empty(const Shape& shape, DType dtype, Device device) {
   const int64_t n = numel_of(shape);
   TESSERA_CHECK(n < (int64_t{1} << 58), "a tensor of shape {} is too large", shape);
-  auto storage = std::make_shared<Storage>(device, static_cast<size_t>(n) * size_of(dtype));
+  std::shared_ptr<Storage> storage;
+  try {
+    storage = std::make_shared<Storage>(device, static_cast<size_t>(n) * size_of(dtype));
+  } catch (const UsageError&) {
+    throw;  // there is no such device
+  } catch (const Error& error) {
+    throw Error(
+        fmt::format("{}, for {} {} on {}", error.what(), name_of(dtype), shape, name_of(device)));
+  }
   return window(std::move(storage), 0, shape, contiguous_strides(shape), dtype);
 }
 

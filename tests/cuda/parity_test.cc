@@ -168,5 +168,24 @@ TEST_CASE("attention") {
   }
 }
 
+TEST_CASE("a device without room says what asked and what is held") {
+  const Tensor held = Tensor::zeros({1000}, DType::kF32, Device::kCuda);
+  CHECK_THROWS_WITH(Tensor::empty({int64_t{1} << 50}, DType::kBF16, Device::kCuda),
+                    Catch::Contains("out of memory") && Catch::Contains("in use") &&
+                        Catch::Contains("bf16 (1125899906842624) on cuda"));
+}
+
+TEST_CASE("a loop of one shape asks the device for nothing after its second step") {
+  CachingAllocator& allocator = backend(Device::kCuda).allocator();
+  uint64_t asked = 0;
+  for (int step = 0; step < 5; ++step) {
+    const auto f = [](const Tensors& in) { return layer_norm(in[0], in[1], in[2], 1e-6); };
+    outcome(f, {random({64, 48}, 1), random({48}, 2), random({48}, 3)}, Device::kCuda);
+    allocator.end_step();
+    if (step == 1) asked = allocator.stats().system_allocations;
+  }
+  CHECK(allocator.stats().system_allocations == asked);
+}
+
 }  // namespace
 }  // namespace tessera
