@@ -18,6 +18,8 @@ namespace {
 
 constexpr char kBlockBarrier[] = "__syncthreads";
 constexpr char kWarpBarrier[] = "__syncwarp";
+constexpr unsigned kMostBlocks = 65535;    // of a grid's second and third dimension
+constexpr size_t kMostShared = 163 << 10;  // dynamic, of a block on an A100; an H100 has 227
 
 struct Thread {
   Fiber* fiber = nullptr;          // while it waits
@@ -40,6 +42,12 @@ class Scheduler {
                   shape.line);
     TESSERA_CHECK(shape.block > 0 && shape.block % 32 == 0 && shape.block <= 1024,
                   "[emulator] {}:{}: a block of {} threads", shape.file, shape.line, shape.block);
+    TESSERA_CHECK(
+        shape.grid.x < 1u << 31 && shape.grid.y <= kMostBlocks && shape.grid.z <= kMostBlocks,
+        "[emulator] {}:{}: a grid of ({}, {}, {})", shape.file, shape.line, shape.grid.x,
+        shape.grid.y, shape.grid.z);
+    TESSERA_CHECK(shape.shared_bytes <= kMostShared, "[emulator] {}:{}: {} bytes of shared memory",
+                  shape.file, shape.line, shape.shared_bytes);
     shape_ = &shape;
     body_ = &body;
     dynamic_.resize(shape.shared_bytes);

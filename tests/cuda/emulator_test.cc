@@ -173,6 +173,8 @@ TEST_CASE("what CUDA leaves undefined is an error") {
   CHECK_THROWS_WITH(launch(write_in_first_block, 2, 32, 0, stream(), &sink),
                     Contains("block (1, 0, 0)") && Contains("nobody has written"));
   CHECK_THROWS_WITH(launch(tree_sum, 1, 33, 256, stream(), &sink), Contains("33 threads"));
+  CHECK_THROWS_WITH(launch(tree_sum, dim3(1, 70000), 32, 256, stream(), &sink), Contains("70000"));
+  CHECK_THROWS_WITH(launch(tree_sum, 1, 32, 200000, stream(), &sink), Contains("200000 bytes"));
 }
 
 __global__ void count_down(unsigned long long* least) { atomicMin(least, 100ull + threadIdx.x); }
