@@ -52,9 +52,9 @@ class CudaBackend final : public Backend {
   void attention_backward(const AttentionBackwardArgs& args) override {
     cuda::attention_backward(args);
   }
-  void conv2d(const ConvArgs& args) override { cuda::vendor::conv2d(args); }
-  void conv2d_dx(const ConvArgs& args) override { cuda::vendor::conv2d_dx(args); }
-  void conv2d_dw(const ConvArgs& args) override { cuda::vendor::conv2d_dw(args); }
+  void conv2d(const ConvArgs& args) override { cuda::conv2d(args); }
+  void conv2d_dx(const ConvArgs& args) override { cuda::conv2d_dx(args); }
+  void conv2d_dw(const ConvArgs& args) override { cuda::conv2d_dw(args); }
 
   void softmax(const View& x, const View& y) override { cuda::softmax(x, y); }
   void softmax_backward(const View& y, const View& dy, const View& dx) override {
@@ -103,8 +103,8 @@ class CudaBackend final : public Backend {
   void adamw(const AdamWArgs& args) override { cuda::adamw(args); }
   int64_t first_nonfinite(const View& x) override { return cuda::first_nonfinite(x); }
   std::vector<GemmImplementation> gemm_implementations() override {
-    return {
-        {"tessera", {DType::kF32, DType::kF64, DType::kF16, DType::kBF16}, &cuda::vendor::gemm}};
+    const std::vector<DType> all = {DType::kF32, DType::kF64, DType::kF16, DType::kBF16};
+    return {{"tessera", all, &cuda::vendor::gemm}, {"own", all, &cuda::gemm}};
   }
 
  private:

@@ -24,6 +24,14 @@ void cumsum(const View& x, const View& y);
 void argsort(const View& x, const View& y);
 int64_t first_nonfinite(const View& x);
 
+// gemm.cu: what the vendor's library (vendor.h) is held against.
+void gemm(const GemmArgs& args);
+
+// conv.cu
+void conv2d(const ConvArgs& args);
+void conv2d_dx(const ConvArgs& args);
+void conv2d_dw(const ConvArgs& args);
+
 // attention.cu
 void attention(const AttentionArgs& args);
 void attention_backward(const AttentionBackwardArgs& args);

@@ -77,5 +77,8 @@ template <class C>
 __device__ C sqrt_of(C x) {
   return sqrt(Lane<C>::of(x)).value;
 }
+// a b + c, rounded once.
+__device__ inline float fma_of(float a, float b, float c) { return fmaf(a, b, c); }
+__device__ inline double fma_of(double a, double b, double c) { return fma(a, b, c); }
 
 }  // namespace tessera::cuda

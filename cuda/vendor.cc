@@ -1,13 +1,10 @@
-// Products by cuBLASLt, convolutions by cuDNN.
+// Products on an NVIDIA device.
 #include "cuda/vendor.h"
 
-#include "engine/error.h"
+#include "cuda/kernels.h"
 
 namespace tessera::cuda::vendor {
 
-void gemm(const GemmArgs&) { throw Error("[gemm] is not implemented on cuda"); }
-void conv2d(const ConvArgs&) { throw Error("[conv2d] is not implemented on cuda"); }
-void conv2d_dx(const ConvArgs&) { throw Error("[conv2d_dx] is not implemented on cuda"); }
-void conv2d_dw(const ConvArgs&) { throw Error("[conv2d_dw] is not implemented on cuda"); }
+void gemm(const GemmArgs& args) { cuda::gemm(args); }
 
 }  // namespace tessera::cuda::vendor

@@ -1,5 +1,5 @@
-// What a vendor's library does for the backend: products and convolutions, on plain Views.
-// Rule: vendor.cc asks cuBLASLt and cuDNN, emulator/vendor.cc the CPU backend through the engine's
+// What a vendor's library does for the backend: products, on plain Views.
+// Rule: vendor.cc asks the library, emulator/vendor.cc the CPU backend through the engine's
 // registry; contracts are those of engine/backend.h. No other file may call such a library.
 #pragma once
 
@@ -8,8 +8,5 @@
 namespace tessera::cuda::vendor {
 
 void gemm(const GemmArgs& args);
-void conv2d(const ConvArgs& args);
-void conv2d_dx(const ConvArgs& args);
-void conv2d_dw(const ConvArgs& args);
 
 }  // namespace tessera::cuda::vendor
