@@ -99,6 +99,12 @@ void Module::move_to(Device device) {
   });
 }
 
+Device Module::device() const {
+  const std::vector<NamedTensor> parameters = named_parameters();
+  TESSERA_CHECK(!parameters.empty(), "[module] a module without parameters is on no device");
+  return parameters.front().tensor.device();
+}
+
 void Module::set_training(bool training) {
   training_ = training;
   for (const auto& [name, child] : children_) child->set_training(training);

@@ -50,6 +50,7 @@ class Module {
   // Puts a copy on another device in the place of every tensor of the state dict: before the
   // optimizer's arena, and before the first step.
   void move_to(Device device);
+  Device device() const;  // of its parameters
 
   // Whether dropout drops, batch norm uses the batch's statistics, and so on; for the whole tree.
   void set_training(bool training);
