@@ -1,6 +1,8 @@
 // Storage and the metadata side of Tensor.
 #include "engine/tensor.h"
 
+#include <algorithm>
+
 #include "engine/backend.h"
 #include "engine/raw.h"
 
@@ -10,6 +12,14 @@ Storage::Storage(Device device, size_t bytes)
     : device_(device), data_(backend(device).allocator().allocate(bytes)), bytes_(bytes) {}
 
 Storage::~Storage() { backend(device_).allocator().release(data_, bytes_); }
+
+void Storage::note_indices(const int64_t* values, int64_t count) {
+  if (count == 0) return;
+  const auto [low, high] = std::minmax_element(values, values + count);
+  low_ = *low;
+  high_ = *high;
+  noted_ = version_;
+}
 
 Tensor Tensor::empty(const Shape& shape, DType dtype, Device device) {
   const int64_t n = numel_of(shape);
@@ -89,6 +99,9 @@ Tensor Tensor::from_host(const void* values, size_t count, DType dtype, const Sh
   TESSERA_CHECK(static_cast<int64_t>(count) == t.numel(), "{} values do not fill shape {}", count,
                 shape);
   if (count > 0) t.backend().copy_from_host(t.storage()->data(), values, count * size_of(dtype));
+  if (dtype == DType::kI64 && device != Device::kCpu) {
+    t.storage()->note_indices(static_cast<const int64_t*>(values), t.numel());
+  }
   return t;
 }
 

@@ -175,6 +175,22 @@ TEST_CASE("a device without room says what asked and what is held") {
                         Catch::Contains("bf16 (1125899906842624,) on cuda"));
 }
 
+TEST_CASE("indices that came from the host are known to be good or bad") {
+  const Tensor host = Tensor::from(std::vector<int64_t>{3, 0, 2}, {3});
+  for (const Tensor& index : {raw::to(host, Device::kCuda),
+                              Tensor::from(std::vector<int64_t>{3, 0, 2}, {3}, Device::kCuda)}) {
+    CHECK(index.storage()->known_below(4));
+    CHECK_FALSE(index.storage()->known_below(3));
+    const Tensor x = Tensor::zeros({3, 2}, DType::kF32, Device::kCuda);
+    CHECK_THROWS_WITH(raw::index_select(x, 0, index), Catch::Contains("leaves dimension 0"));
+    raw::fill_(index, 7);  // and no longer, once it is overwritten
+    CHECK_FALSE(index.storage()->known_below(8));
+    CHECK(raw::in_range(index, 8));
+    CHECK_FALSE(raw::in_range(index, 7));
+  }
+  CHECK_FALSE(argsort(Tensor::zeros({4}, DType::kF32, Device::kCuda), 0).storage()->known_below(4));
+}
+
 TEST_CASE("a loop of one shape asks the device for nothing after its second step") {
   CachingAllocator& allocator = backend(Device::kCuda).allocator();
   uint64_t asked = 0;
