@@ -78,44 +78,40 @@ class Scheduler {
       return;
     }
     arrived_ = 0;
-    ++barriers_;
+    ++now.barriers;
     for (int t = 0; t < count(); ++t) {
-      if (t != thread_) release(t);
+      if (t != now.thread) release(t);
     }
   }
 
   const uint64_t* exchange(const char* what, unsigned mask, uint64_t value) {
     if (mask != 0xffffffffu) fail_here("takes part in a shuffle or vote of less than the warp");
-    Warp& warp = warps_[static_cast<size_t>(thread_ / 32)];
+    Warp& warp = warps_[static_cast<size_t>(now.thread / 32)];
     if (warp.arrived == 0) warp.what = what;
     if (std::strcmp(warp.what, what) != 0) {
       fail_here(fmt::format("is at {}, others of its warp at {}", what, warp.what));
     }
     uint64_t* values = warp.values[warp.turn];
-    values[thread_ % 32] = value;
-    warp.arrived |= 1u << (thread_ % 32);
+    values[now.thread % 32] = value;
+    warp.arrived |= 1u << (now.thread % 32);
     if (warp.arrived != 0xffffffffu) {
       wait(what);
       return values;
     }
     warp.arrived = 0;
     warp.turn ^= 1;
-    if (what == kWarpBarrier) ++warp.barriers;
-    const int first = thread_ / 32 * 32;
+    if (what == kWarpBarrier) now.warp_barriers = ++warp.barriers;
+    const int first = now.thread / 32 * 32;
     for (int t = first; t < first + 32; ++t) {
-      if (t != thread_) release(t);
+      if (t != now.thread) release(t);
     }
     return values;
-  }
-
-  Now now() const {
-    return {thread_, block_, barriers_, warps_[static_cast<size_t>(thread_ / 32)].barriers};
   }
 
   SharedMemory& dynamic_memory() { return dynamic_; }
 
   [[noreturn]] void fail_here(const std::string& what) const {
-    throw Error(fmt::format("{}: thread {} {}", place(), thread_, what));
+    throw Error(fmt::format("{}: thread {} {}", place(), now.thread, what));
   }
 
  private:
@@ -127,8 +123,8 @@ class Scheduler {
   }
 
   void run_block() {
-    ++block_;
-    ++barriers_;
+    ++now.block;
+    ++now.barriers;
     threads_.assign(static_cast<size_t>(count()), {});
     warps_.assign(static_cast<size_t>(count() / 32), {});
     next_ = ended_ = arrived_ = 0;
@@ -178,17 +174,18 @@ class Scheduler {
     } catch (...) {
       if (!failure_) failure_ = std::current_exception();
     }
-    threads_[static_cast<size_t>(thread_)].ended = true;
+    threads_[static_cast<size_t>(now.thread)].ended = true;
     ++ended_;
   }
 
   void become(int t) {
-    thread_ = t;
+    now.thread = t;
+    now.warp_barriers = warps_[static_cast<size_t>(t / 32)].barriers;
     threadIdx = {static_cast<unsigned>(t), 0, 0};
   }
 
   void wait(const char* at) {
-    const int self = thread_;
+    const int self = now.thread;
     Thread& thread = threads_[static_cast<size_t>(self)];
     thread.fiber = Fiber::current();
     thread.waits_at = at;
@@ -226,8 +223,7 @@ class Scheduler {
   std::vector<Fiber*> idle_;
   std::exception_ptr failure_;
   SharedMemory dynamic_{0};
-  int thread_ = 0, next_ = 0, ended_ = 0, arrived_ = 0;
-  uint64_t block_ = 0, barriers_ = 0;
+  int next_ = 0, ended_ = 0, arrived_ = 0;
 };
 
 Scheduler& scheduler() {
@@ -244,7 +240,6 @@ const uint64_t* exchange(const char* what, unsigned mask, uint64_t value) {
   return scheduler().exchange(what, mask, value);
 }
 SharedMemory& dynamic_memory() { return scheduler().dynamic_memory(); }
-Now now() { return scheduler().now(); }
 void fail(const std::string& what) { scheduler().fail_here(what); }
 
 }  // namespace tessera::cuda::emulator

@@ -7,12 +7,12 @@
 namespace tessera::cuda::emulator {
 
 struct Now {
-  int thread;              // of the block
-  uint64_t block;          // blocks ever, counted from 1
-  uint64_t barriers;       // block barriers and blocks ever: never the same twice
-  uint64_t warp_barriers;  // of the thread's warp, ever
+  int thread = 0;              // of the block
+  uint64_t block = 0;          // blocks ever, counted from 1
+  uint64_t barriers = 0;       // block barriers and blocks ever: never the same twice
+  uint64_t warp_barriers = 0;  // of the thread's warp in this block
 };
-Now now();
+inline constinit thread_local Now now;
 
 // Ends the launch with an Error that names launch, block and thread.
 [[noreturn]] void fail(const std::string& what);

@@ -1,8 +1,8 @@
-// A device in front of another: while it watches, every kernel call gets its outputs in blocks of their
-// own whose margins and gaps hold a pattern that must survive.
-// Rule: outputs start as NaN bits, so that an element a kernel forgets is seen, and every result
-// must equal the unwatched one to the bit. Before the CPU it also proves that nothing above the
-// waist reads a device's memory behind the waist's back.
+// A device in front of another: while it watches, every kernel call gets its outputs in blocks of
+// their own whose margins and gaps hold a pattern that must survive. Rule: outputs start as NaN
+// bits, so that an element a kernel forgets is seen, and every result must equal the unwatched one
+// to the bit. Before the CPU it also proves that nothing above the waist reads a device's memory
+// behind the waist's back.
 #pragma once
 
 #include <string>
