@@ -7,6 +7,8 @@
 #include <cstdint>
 
 #include "models/beit.h"
+#include "models/dalle.h"
+#include "models/dvae.h"
 #include "models/mae.h"
 #include "models/vit.h"
 
@@ -28,6 +30,9 @@ ModelCost cost_of(const MaeConfig& config);
 // `target` patches of a picture are listed for prediction.
 ModelCost cost_of(const BeitConfig& config, int64_t target);
 ModelCost cost_of(const ClassifierConfig& config);
+// A tokenizer's whole pass, encoder and decoder, on pictures of this size.
+ModelCost cost_of(const DvaeConfig& config, int64_t height, int64_t width);
+ModelCost cost_of(const DalleConfig& config, int64_t height, int64_t width);
 
 // Estimate of a training step's memory in f32: weights, gradients, both Adam moments, and the
 // activations of `batch` pictures.

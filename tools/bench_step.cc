@@ -15,8 +15,8 @@
 #include "tools/command.h"
 #include "tools/machine_flags.h"
 #include "train/adamw.h"
-#include "train/pretrain.h"
 #include "train/profile.h"
+#include "train/recipe.h"
 #include "train/system.h"
 
 namespace tessera {

@@ -7,7 +7,7 @@
 #include "engine/error.h"
 #include "tools/command.h"
 #include "tools/machine_flags.h"
-#include "tools/pretrain_flags.h"
+#include "tools/mae_flags.h"
 #include "tools/scores.h"
 #include "tools/trained_model.h"
 #include "train/run_folder.h"
@@ -20,8 +20,8 @@ constexpr char kMinutes[] = "about five minutes on two cores";
 constexpr int64_t kScoredPictures = 500;  // held out
 constexpr int64_t kSheetPictures = 8;
 
-PretrainRecipe demo_recipe() {
-  PretrainRecipe recipe;
+MaeRecipe demo_recipe() {
+  MaeRecipe recipe;
   recipe.arch = "vit_tiny";
   recipe.model = {.image_height = 32,
                   .image_width = 32,
@@ -53,14 +53,15 @@ struct DemoFlags {
 };
 
 // runs/demo, runs/demo-2, ...: the first that is free or holds an interrupted run of this recipe.
-std::string choose_folder(const PretrainRecipe& recipe, bool* resume) {
+std::string choose_folder(const MaeRecipe& recipe, bool* resume) {
   for (int i = 1;; ++i) {
     const std::string folder = i == 1 ? "runs/demo" : fmt::format("runs/demo-{}", i);
     *resume = std::filesystem::exists(folder);
     if (!*resume || list_checkpoints(folder).empty()) return folder;
     const auto newest = newest_whole_checkpoint(folder);
     if (!newest || newest->step >= recipe.max_steps) continue;
-    PretrainRecipe before = recipe_of_run(folder);
+    MaeRecipe before;
+    read_recipe_of_run(before, folder);
     before.data_id = recipe.data_id;  // the run fills it in
     if (to_json(before) == to_json(recipe)) return folder;
   }
@@ -88,15 +89,18 @@ void show(const std::string& folder) {
 
 int run(const DemoFlags& flags) {
   flags.machine.apply();
-  const PretrainRecipe recipe = demo_recipe();
-  RunOptions options;
-  options.checkpoint_every = recipe.eval_every;
-  options.out = choose_folder(recipe, &options.resume);
-  CLI::App scratch;
-  options.config_text = PretrainFlags(scratch).config_text({recipe, options, flags.machine});
+  CLI::App unused;
+  MaeFlags training(unused);  // for its config.toml
+  training.recipe = demo_recipe();
+  training.machine = flags.machine;
+  RunOptions& options = training.options;
+  options.checkpoint_every = training.recipe.eval_every;
+  options.out = choose_folder(training.recipe, &options.resume);
+  options.config_text = training.config_text();
   fmt::print(stderr, "{} a small masked autoencoder on drawn pictures in {}: {}\n",
              options.resume ? "going on training" : "training", options.out, kMinutes);
-  const int status = pretrain_mae(recipe, options);
+  MaeTask task(training.recipe);
+  const int status = train(task, options);
   if (status != 0) {
     fmt::print(stderr, "or type the same command again: the demo goes on from there\n");
     return status;

@@ -57,7 +57,7 @@ std::array<double, 2> two_numbers(const std::string& flag, const Texts& words) {
   return {number(flag, words[0]), number(flag, words[1])};
 }
 
-void set_image_size(MaeConfig& model, const std::string& text) {
+std::array<int64_t, 2> image_size_from(const std::string& text) {
   constexpr int64_t kLargest = 1 << 16;
   const auto side = [&](const std::string& digits) {
     int64_t value = 0;
@@ -68,14 +68,12 @@ void set_image_size(MaeConfig& model, const std::string& text) {
     return value;
   };
   const size_t cross = text.find('x');
-  model.image_height = side(text.substr(0, cross));
-  model.image_width = cross == text.npos ? model.image_height : side(text.substr(cross + 1));
+  const int64_t height = side(text.substr(0, cross));
+  return {height, cross == text.npos ? height : side(text.substr(cross + 1))};
 }
 
-std::string image_size_text(const MaeConfig& model) {
-  return model.image_height == model.image_width
-             ? fmt::format("{}", model.image_height)
-             : fmt::format("{}x{}", model.image_height, model.image_width);
+std::string image_size_text(int64_t height, int64_t width) {
+  return height == width ? fmt::format("{}", height) : fmt::format("{}x{}", height, width);
 }
 
 std::vector<float> mean_from(const Texts& words, int64_t channels) {

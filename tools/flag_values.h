@@ -6,12 +6,11 @@
 
 #include <CLI/CLI.hpp>
 #include <array>
+#include <cstdint>
 #include <istream>
 #include <string>
 #include <type_traits>
 #include <vector>
-
-#include "models/mae.h"
 
 namespace tessera {
 
@@ -23,9 +22,9 @@ CLI::Validator not_negative();
 // Two numbers in two words.
 std::array<double, 2> two_numbers(const std::string& flag, const Texts& words);
 
-// "224" or "96x128" (height x width) into the model's image size.
-void set_image_size(MaeConfig& model, const std::string& text);
-std::string image_size_text(const MaeConfig& model);
+// "224" or "96x128": height, width.
+std::array<int64_t, 2> image_size_from(const std::string& text);
+std::string image_size_text(int64_t height, int64_t width);
 
 // --mean and --std: one number a channel, one for all, or the word imagenet or cifar. A grey
 // picture takes the average of the three.

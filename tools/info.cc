@@ -89,7 +89,7 @@ void print_machine() {
 
 void print_checkpoint(const CheckpointFlags& flags) {
   const OpenedCheckpoint opened = open_checkpoint(flags);
-  const PretrainRecipe& recipe = opened.recipe;
+  const MaeRecipe& recipe = opened.recipe;
   const MaeConfig& model = recipe.model;
   const ModelCost cost = cost_of(model);
   row("file", opened.path);

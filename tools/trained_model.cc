@@ -36,8 +36,8 @@ OpenedCheckpoint open_checkpoint(const CheckpointFlags& flags) {
   if (!flags.arch.empty()) mae_preset(flags.arch);  // names the mistake when there is none
   const std::string path = checkpoint_path(flags.checkpoint);
   OpenedCheckpoint opened{path, Checkpoint(path), {}};
+  read_recipe(opened.recipe, opened.file);
   try {
-    opened.recipe = recipe_from_json(opened.file.recipe());
     opened.recipe.check();
   } catch (const Error& error) {
     throw Error(fmt::format("{}: {}", path, error.what()));

@@ -10,7 +10,7 @@
 #include "data/evaluation.h"
 #include "models/mae.h"
 #include "train/checkpoint.h"
-#include "train/pretrain.h"
+#include "train/pretrain_mae.h"
 #include "train/reconstruction.h"
 
 namespace tessera {
@@ -26,14 +26,14 @@ struct CheckpointFlags {
 struct OpenedCheckpoint {
   std::string path;
   Checkpoint file;
-  PretrainRecipe recipe;
+  MaeRecipe recipe;
 };
 // UsageError: no such file, another architecture than --arch names. Error: a broken file.
 OpenedCheckpoint open_checkpoint(const CheckpointFlags& flags);
 
 struct TrainedModel {
   std::string path;
-  PretrainRecipe recipe;
+  MaeRecipe recipe;
   std::unique_ptr<Mae> model;
 
   const MaeConfig& config() const { return recipe.model; }

@@ -2,6 +2,7 @@
 #include "train/adamw.h"
 
 #include <cmath>
+#include <map>
 
 #include "autograd/autocast.h"
 #include "autograd/tape.h"
@@ -12,13 +13,25 @@ namespace {
 
 constexpr int64_t kAlign = 64 / static_cast<int64_t>(sizeof(float));  // elements
 
+std::map<std::string, const ParameterGroup*> by_name(const std::vector<ParameterGroup>& groups) {
+  std::map<std::string, const ParameterGroup*> group_of;
+  for (const ParameterGroup& group : groups) {
+    for (const std::string& name : group.names) {
+      const bool fresh = group_of.emplace(name, &group).second;
+      TESSERA_CHECK(fresh, "[AdamW] parameter {} is in two groups", name);
+    }
+  }
+  return group_of;
+}
+
 Tensor slot_view(const Tensor& arena, int64_t at, const Shape& shape) {
   return arena.with_layout(at, shape, contiguous_strides(shape));
 }
 
 }  // namespace
 
-AdamW::AdamW(Module& model, const AdamWOptions& options) : options_(options) {
+AdamW::AdamW(Module& model, const AdamWOptions& options, const std::vector<ParameterGroup>& groups)
+    : options_(options) {
   int64_t size = 0;
   Device device = Device::kCpu;
   model.visit([&](const std::string& name, Tensor& tensor, StateKind kind) {
@@ -32,6 +45,7 @@ AdamW::AdamW(Module& model, const AdamWOptions& options) : options_(options) {
   // Parameters first, and the model's own tensors back to the system: else building the optimizer
   // would be what needs the most memory of all.
   parameters_ = Tensor::zeros({size}, DType::kF32, device);
+  std::map<std::string, const ParameterGroup*> group_of = by_name(groups);
   int64_t at = 0;
   model.visit([&](const std::string& name, Tensor& tensor, StateKind kind) {
     if (kind != StateKind::kTrained || !requires_grad(tensor)) return;
@@ -45,10 +59,16 @@ AdamW::AdamW(Module& model, const AdamWOptions& options) : options_(options) {
     segment.begin = at;
     segment.end = at + tensor.numel();
     segment.weight_decay = tensor.ndim() > 1 ? static_cast<float>(options_.weight_decay) : 0.0f;
+    if (const auto group = group_of.extract(name)) {
+      segment.lr_scale = static_cast<float>(group.mapped()->lr_factor);
+      segment.weight_decay = static_cast<float>(group.mapped()->weight_decay);
+    }
     segments_.push_back(segment);
     slots_.push_back(std::move(slot));
     at += (tensor.numel() + kAlign - 1) / kAlign * kAlign;
   });
+  TESSERA_CHECK(group_of.empty(), "[AdamW] group '{}' names {}, which the model does not train",
+                group_of.begin()->second->label, group_of.begin()->first);
   parameters_.backend().allocator().flush();
   gradients_ = Tensor::zeros({size}, DType::kF32, device);
   exp_avg_ = Tensor::zeros({size}, DType::kF32, device);

@@ -23,10 +23,20 @@ struct AdamWOptions {
   DType shadow = DType::kF32;
 };
 
+// Parameters with a learning rate or a decay of their own (layer-wise decay, tables that must not
+// decay). Those that no group names follow the options.
+struct ParameterGroup {
+  std::string label;               // for people: "blocks.3, decayed"
+  std::vector<std::string> names;  // of trained parameters
+  double lr_factor = 1;            // of the step's learning rate
+  double weight_decay = 0;
+};
+
 class AdamW {
  public:
-  // Moves the model's trained parameters into an arena and gives each a gradient slot.
-  AdamW(Module& model, const AdamWOptions& options);
+  // Moves the model's trained parameters into an arena and gives each a gradient slot. An Error
+  // names a parameter that is in two groups, or one that the model does not train.
+  AdamW(Module& model, const AdamWOptions& options, const std::vector<ParameterGroup>& groups = {});
 
   // Before the first backward of a step: the next gradients overwrite. Touches no memory.
   void zero_grad();

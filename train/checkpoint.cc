@@ -31,7 +31,8 @@ int64_t whole_number(const SafetensorsReader& file, const char* key) {
 }  // namespace
 
 void save_checkpoint(const std::string& path, Module& model, const AdamW& optimizer,
-                     const GradScaler& scaler, int64_t step, const nlohmann::json& recipe) {
+                     const GradScaler& scaler, int64_t step, const nlohmann::json& recipe,
+                     const std::vector<NamedTensor>& more) {
   std::vector<Tensor> host;  // keeps the copies alive until they are written
   std::vector<SafetensorsTensor> tensors;
   const auto add = [&](const std::string& name, const Tensor& t) {
@@ -44,6 +45,7 @@ void save_checkpoint(const std::string& path, Module& model, const AdamW& optimi
     add(kFirstMoment + slot.name, slot.exp_avg);
     add(kSecondMoment + slot.name, slot.exp_avg_sq);
   }
+  for (const NamedTensor& entry : more) add(entry.name, entry.tensor);
   std::map<std::string, std::string> metadata = {
       {"format_version", std::to_string(kCheckpointFormatVersion)},
       {"step", std::to_string(step)},
@@ -56,7 +58,7 @@ void save_checkpoint(const std::string& path, Module& model, const AdamW& optimi
   write_safetensors(path, tensors, metadata);
 }
 
-bool is_weight(const std::string& name) { return !name.starts_with("optimizer/"); }
+bool is_weight(const std::string& name) { return name.find('/') == name.npos; }
 
 Checkpoint::Checkpoint(const std::string& path) : file_(path) {
   const int64_t version = whole_number(file_, "format_version");
@@ -80,19 +82,23 @@ void Checkpoint::load_model(Module& model) const {
 
 void Checkpoint::load_optimizer(AdamW& optimizer, GradScaler& scaler) const {
   for (const AdamW::Slot& slot : optimizer.slots()) {
-    for (const auto& [prefix, to] :
-         {std::pair(kFirstMoment, &slot.exp_avg), std::pair(kSecondMoment, &slot.exp_avg_sq)}) {
-      const SafetensorsEntry& entry = file_.at(prefix + slot.name);
-      TESSERA_CHECK(entry.shape == to->shape() && entry.dtype == to->dtype(),
-                    "{}: {} is {} {}, the model wants {}", file_.path(), entry.name,
-                    name_of(entry.dtype), entry.shape, describe(*to));
-      raw::copy_(*to, raw::to(read_tensor(file_, entry), to->device()));
-    }
+    load_more(
+        {{kFirstMoment + slot.name, slot.exp_avg}, {kSecondMoment + slot.name, slot.exp_avg_sq}});
   }
   optimizer.set_steps(scaler.active() ? whole_number(file_, "updates") : step_);
   if (scaler.active()) {
     scaler.restore(static_cast<double>(whole_number(file_, "loss_scale")),
                    whole_number(file_, "clean_updates"));
+  }
+}
+
+void Checkpoint::load_more(const std::vector<NamedTensor>& more) const {
+  for (const auto& [name, to] : more) {
+    const SafetensorsEntry& entry = file_.at(name);
+    TESSERA_CHECK(entry.shape == to.shape() && entry.dtype == to.dtype(),
+                  "{}: {} is {} {}, the model wants {}", file_.path(), entry.name,
+                  name_of(entry.dtype), entry.shape, describe(to));
+    raw::copy_(to, raw::to(read_tensor(file_, entry), to.device()));
   }
 }
 

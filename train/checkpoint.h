@@ -1,6 +1,7 @@
 // Checkpoints: a model, its optimizer's moments and the recipe, in one safetensors file.
-// Tensors: the state dict under its own names, so that other tools read the weights, and
-// "optimizer/exp_avg/<name>", "optimizer/exp_avg_sq/<name>". Metadata: format_version, step,
+// Tensors: the state dict under its own names, so that other tools read the weights,
+// "optimizer/exp_avg/<name>", "optimizer/exp_avg_sq/<name>", and what else a run must remember:
+// "ema/<name>" (train/ema.h), "task/<name>" (train/training.h). Metadata: format_version, step,
 // recipe; updates, loss_scale and clean_updates where a loss is scaled. Rule: the metadata holds
 // what defines the result and nothing else: no path, time, host or thread count, so equal runs give
 // equal files.
@@ -10,8 +11,9 @@
 #include <map>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <vector>
 
-#include "models/mae.h"
+#include "nn/module.h"
 #include "train/adamw.h"
 #include "train/grad_scaler.h"
 #include "train/safetensors.h"
@@ -20,9 +22,10 @@ namespace tessera {
 
 inline constexpr int kCheckpointFormatVersion = 1;
 
-// Writes step, recipe, model, moments and scaler; atomic and durable.
+// Writes step, recipe, model, moments, scaler and `more`; atomic and durable.
 void save_checkpoint(const std::string& path, Module& model, const AdamW& optimizer,
-                     const GradScaler& scaler, int64_t step, const nlohmann::json& recipe);
+                     const GradScaler& scaler, int64_t step, const nlohmann::json& recipe,
+                     const std::vector<NamedTensor>& more = {});
 
 // A checkpoint opened for reading. UsageError when the file is missing, Error when it is broken, no
 // checkpoint of ours or of a newer format; each names the file.
@@ -39,6 +42,8 @@ class Checkpoint {
   // Copies the moments into the optimizer (its arena's names) and sets its count of updates, and
   // the scaler's state when it is active.
   void load_optimizer(AdamW& optimizer, GradScaler& scaler) const;
+  // Copies into tensors that were saved as `more`.
+  void load_more(const std::vector<NamedTensor>& more) const;
 
  private:
   SafetensorsReader file_;
@@ -46,7 +51,8 @@ class Checkpoint {
   nlohmann::json recipe_;
 };
 
-// Whether a checkpoint's tensor belongs to the model, not to its optimizer.
+// Whether a checkpoint's tensor belongs to the model: names of state dicts have dots, all others a
+// slash.
 bool is_weight(const std::string& name);
 
 // Reads the named tensors of a safetensors file into host tensors.

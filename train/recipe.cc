@@ -1,79 +1,111 @@
-// The recipe as JSON and its checks.
-#include "train/checkpoint.h"
-#include "train/pretrain.h"
+// The recipe's list of fields, as JSON and back, and its checks.
+#include "train/recipe.h"
+
+#include <type_traits>
+
 #include "train/run_folder.h"
 
 namespace tessera {
 
 using nlohmann::json;
 
-// The key of each field is the flag that sets it, so that a message can name the flag.
-// One list serves both directions: visit(key, field) for every field.
-template <class Recipe, class Visitor>
-static void visit_fields(Recipe& r, Visitor&& visit) {
-  visit("arch", r.arch);
-  visit("image-height", r.model.image_height);
-  visit("image-width", r.model.image_width);
-  visit("patch-size", r.model.patch);
-  visit("channels", r.model.channels);
-  visit("dim", r.model.dim);
-  visit("depth", r.model.depth);
-  visit("heads", r.model.heads);
-  visit("mlp-ratio", r.model.mlp_ratio);
-  visit("decoder-dim", r.model.decoder_dim);
-  visit("decoder-depth", r.model.decoder_depth);
-  visit("decoder-heads", r.model.decoder_heads);
-  visit("norm-pix-loss", r.model.norm_pix_loss);
-  visit("mask-ratio", r.model.mask_ratio);
-  visit("holdout", r.holdout);
-  visit("crop-scale", r.crop_scale);
-  visit("mean", r.mean);
-  visit("std", r.std);
-  visit("epochs", r.epochs);
-  visit("max-steps", r.max_steps);
-  visit("batch-size", r.batch_size);
-  visit("accumulate", r.accumulate);
-  visit("base-lr", r.base_lr);
-  visit("min-lr", r.min_lr);
-  visit("beta1", r.beta1);
-  visit("beta2", r.beta2);
-  visit("weight-decay", r.weight_decay);
-  visit("warmup-epochs", r.warmup_epochs);
-  visit("warmup-steps", r.warmup_steps);
-  visit("clip-grad", r.clip_grad);
-  visit("eval-every", r.eval_every);
-  visit("seed", r.seed);
-  visit("data-id", r.data_id);
+std::vector<RecipeField> TrainingRecipe::fields() {
+  const PictureFields shape = picture();
+  std::vector<RecipeField> list = {
+      {"arch", &arch},
+      {"image-height", &shape.height},
+      {"image-width", &shape.width},
+      {"channels", &shape.channels},
+      {"holdout", &holdout},
+      {"crop-scale", &crop_scale},
+      {"mean", &mean},
+      {"std", &std},
+      {"epochs", &epochs},
+      {"max-steps", &max_steps},
+      {"batch-size", &batch_size},
+      {"accumulate", &accumulate},
+      {"base-lr", &base_lr},
+      {"min-lr", &min_lr},
+      {"beta1", &beta1},
+      {"beta2", &beta2},
+      {"weight-decay", &weight_decay},
+      {"warmup-epochs", &warmup_epochs},
+      {"warmup-steps", &warmup_steps},
+      {"clip-grad", &clip_grad},
+      {"ema-decay", &ema_decay, /*optional=*/true},
+      {"eval-every", &eval_every},
+      {"seed", &seed},
+      {"data-id", &data_id},
+      word_field("augment", augment, augment_from_name, name_of),
+  };
+  RecipeField low = word_field("precision", precision, precision_from_name, name_of);
+  low.optional = true;
+  list.push_back(low);
+  return list;
 }
 
-json to_json(const PretrainRecipe& recipe) {
-  json out = json::object();
-  visit_fields(recipe, [&](const char* key, const auto& field) { out[key] = field; });
-  out["augment"] = name_of(recipe.augment);
-  out["precision"] = name_of(recipe.precision);
+TrainingRecipe::PictureShape TrainingRecipe::picture_shape() const {
+  const PictureFields fields = const_cast<TrainingRecipe*>(this)->picture();  // read only
+  return {fields.height, fields.width, fields.channels};
+}
+
+json to_json(const TrainingRecipe& recipe) {
+  json out = {{"task", recipe.task()}};
+  for (const RecipeField& field : const_cast<TrainingRecipe&>(recipe).fields()) {  // read only
+    std::visit(
+        [&](const auto& value) {
+          if constexpr (std::is_same_v<std::decay_t<decltype(value)>, WordField>) {
+            out[field.key] = value.get();
+          } else {
+            out[field.key] = *value;
+          }
+        },
+        field.value);
+  }
   return out;
 }
 
-PretrainRecipe recipe_from_json(const json& in) {
-  PretrainRecipe recipe;
-  std::string key_now;
-  try {
-    visit_fields(recipe, [&](const char* key, auto& field) {
-      key_now = key;
-      in.at(key).get_to(field);
-    });
-    key_now = "augment";
-    recipe.augment = augment_from_name(in.at("augment").get<std::string>());
-    key_now = "precision";
-    // The first version knew only f32.
-    recipe.precision = precision_from_name(in.value("precision", "f32"));
-  } catch (const json::exception&) {
-    throw Error(fmt::format("the recipe lacks a usable '{}'", key_now));
-  }
-  return recipe;
+std::string task_of(const json& recipe) {
+  const auto task = recipe.find("task");
+  if (task == recipe.end()) return "pretrain-mae";
+  TESSERA_CHECK(task->is_string(), "the recipe lacks a usable 'task'");
+  return task->get<std::string>();
 }
 
-DType precision_from_name(const std::string& name) {
+void read_recipe(TrainingRecipe& recipe, const json& in) {
+  TESSERA_CHECK_USAGE(task_of(in) == recipe.task(), "it is of the task {}, not {}", task_of(in),
+                      recipe.task());
+  for (const RecipeField& field : recipe.fields()) {
+    const auto entry = in.find(field.key);
+    if (entry == in.end() && field.optional) continue;
+    try {
+      std::visit(
+          [&](const auto& value) {
+            if constexpr (std::is_same_v<std::decay_t<decltype(value)>, WordField>) {
+              value.set(in.at(field.key).template get<std::string>());
+            } else {
+              in.at(field.key).get_to(*value);
+            }
+          },
+          field.value);
+    } catch (const json::exception&) {
+      throw Error(fmt::format("the recipe lacks a usable '{}'", field.key));
+    }
+  }
+}
+
+void read_recipe(TrainingRecipe& recipe, const Checkpoint& checkpoint) {
+  const std::string& path = checkpoint.file().path();
+  try {
+    read_recipe(recipe, checkpoint.recipe());
+  } catch (const UsageError& error) {
+    throw UsageError(fmt::format("{}: {}", path, error.what()));
+  } catch (const Error& error) {
+    throw Error(fmt::format("{}: {}", path, error.what()));
+  }
+}
+
+DType precision_from_name(std::string_view name) {
   DType dtype = DType::kF32;
   const bool known = parse_dtype(name, &dtype) &&
                      (dtype == DType::kF32 || dtype == DType::kBF16 || dtype == DType::kF16);
@@ -81,8 +113,7 @@ DType precision_from_name(const std::string& name) {
   return dtype;
 }
 
-void PretrainRecipe::check() const {
-  model.check();
+void TrainingRecipe::check() const {
   TESSERA_CHECK_USAGE(batch_size > 0, "--batch-size must be positive, got {}", batch_size);
   TESSERA_CHECK_USAGE(accumulate > 0, "--accumulate must be positive, got {}", accumulate);
   TESSERA_CHECK_USAGE(epochs > 0 || max_steps > 0, "--epochs must be positive, got {}", epochs);
@@ -95,29 +126,24 @@ void PretrainRecipe::check() const {
   TESSERA_CHECK_USAGE(weight_decay >= 0, "--weight-decay must not be negative, got {}",
                       weight_decay);
   TESSERA_CHECK_USAGE(clip_grad >= 0, "--clip-grad must not be negative, got {}", clip_grad);
+  TESSERA_CHECK_USAGE(ema_decay >= 0 && ema_decay < 1, "--ema-decay must be in [0, 1), got {}",
+                      ema_decay);
   TESSERA_CHECK_USAGE(crop_scale[0] > 0 && crop_scale[0] <= crop_scale[1] && crop_scale[1] <= 1,
                       "--crop-scale must be two shares of the area, smaller first, got {} {}",
                       crop_scale[0], crop_scale[1]);
-  const size_t channels = static_cast<size_t>(model.channels);
+  const auto channels = static_cast<size_t>(picture_shape().channels);
   TESSERA_CHECK_USAGE(mean.size() == channels && std.size() == channels,
                       "--mean and --std need one value for each of {} channels, got {} and {}",
                       channels, mean.size(), std.size());
   for (float s : std) TESSERA_CHECK_USAGE(s > 0, "--std must be positive, got {}", s);
 }
 
-PretrainRecipe recipe_of_run(const std::string& out) {
+void read_recipe_of_run(TrainingRecipe& recipe, const std::string& out) {
   std::vector<std::string> broken;
   const auto newest = newest_whole_checkpoint(out, &broken);
   TESSERA_CHECK_USAGE(newest.has_value(), "--resume: no whole checkpoint in {}{}", out,
                       broken.empty() ? "" : ": " + broken.front());
-  const Checkpoint checkpoint(newest->path);
-  try {
-    return recipe_from_json(checkpoint.recipe());
-  } catch (const UsageError&) {
-    throw;
-  } catch (const Error& error) {
-    throw Error(fmt::format("{}: {}", newest->path, error.what()));
-  }
+  read_recipe(recipe, Checkpoint(newest->path));
 }
 
 }  // namespace tessera

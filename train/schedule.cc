@@ -17,4 +17,9 @@ double LearningRateSchedule::at(int64_t step) const {
   return min_lr + (peak - min_lr) * 0.5 * (1.0 + std::cos(turn));
 }
 
+double cosine_between(double from, double to, double progress) {
+  const double turn = std::numbers::pi * std::clamp(progress, 0.0, 1.0);
+  return to + (from - to) * 0.5 * (1.0 + std::cos(turn));
+}
+
 }  // namespace tessera

@@ -23,4 +23,7 @@ struct LearningRateSchedule {
   double at(int64_t step) const;
 };
 
+// Half a cosine from one value to another while `progress` goes from 0 to 1; constant outside.
+double cosine_between(double from, double to, double progress);
+
 }  // namespace tessera

@@ -11,7 +11,7 @@
 #include "engine/raw.h"
 #include "models/presets.h"
 #include "train/adamw.h"
-#include "train/pretrain.h"
+#include "train/recipe.h"
 #include "train/safetensors.h"
 #include "train/schedule.h"
 

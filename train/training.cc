@@ -1,39 +1,26 @@
-// The run: batches in, steps, records, pictures and checkpoints out.
-// One step is: gradients of `accumulate` batches, their norm, an update; everything random in it is
-// named by (seed, step), so that a resumed run goes on as if it had never stopped.
-#include "train/pretrain.h"
+// The run: one step after another, and what a person and a resumed run need to know about them.
+// What a step is stands in train/step.cc; what is trained is the task's.
+#include "train/training.h"
 
 #include <cmath>
 #include <memory>
 #include <optional>
 
-#include "autograd/autocast.h"
-#include "autograd/functions.h"
 #include "autograd/tape.h"
 #include "data/encode.h"
-#include "data/evaluation.h"
-#include "data/open.h"
 #include "engine/backend.h"
-#include "engine/raw.h"
-#include "models/flops.h"
-#include "train/adamw.h"
 #include "train/atomic_file.h"
 #include "train/checkpoint.h"
-#include "train/grad_scaler.h"
 #include "train/metrics.h"
-#include "train/nonfinite.h"
 #include "train/profile.h"
 #include "train/progress.h"
-#include "train/reconstruction.h"
 #include "train/run_folder.h"
-#include "train/schedule.h"
+#include "train/step.h"
 #include "train/system.h"
 
 namespace tessera {
 namespace {
 
-constexpr int64_t kEvaluationPictures = 256;  // under a second for a tiny model
-constexpr int64_t kSheetPictures = 8;
 constexpr int64_t kDryRunSteps = 11;     // the first only starts the clock
 constexpr int64_t kUnprofiledSteps = 2;  // they allocate and touch memory for the first time
 constexpr int kInterrupted = 130;        // 128 + SIGINT, as shells count
@@ -54,20 +41,20 @@ std::string data_id_of(const Dataset& data) {
 }
 
 // For decoded pictures: what the user allows, else a quarter of what the training leaves free.
-int64_t cache_bytes(const PretrainRecipe& recipe, const RunOptions& options) {
+int64_t cache_bytes(const TaskCost& cost, const RunOptions& options) {
   if (options.decoded_cache >= 0) return options.decoded_cache << 20;
-  const double left = static_cast<double>(available_memory_bytes()) -
-                      training_bytes(cost_of(recipe.model), recipe.batch_size);
+  const double left = static_cast<double>(available_memory_bytes()) - cost.memory_bytes;
   return static_cast<int64_t>(std::max(left, 0.0) / 4);
 }
 
-DataOptions data_options(const PretrainRecipe& recipe, const RunOptions& options) {
+DataOptions data_options(const TrainingRecipe& recipe, const RunOptions& options, int64_t cache) {
+  const TrainingRecipe::PictureShape shape = recipe.picture_shape();
   DataOptions d;
   d.spec = options.data;
   d.holdout = recipe.holdout;
-  d.height = static_cast<int>(recipe.model.image_height);
-  d.width = static_cast<int>(recipe.model.image_width);
-  d.channels = static_cast<int>(recipe.model.channels);
+  d.height = static_cast<int>(shape.height);
+  d.width = static_cast<int>(shape.width);
+  d.channels = static_cast<int>(shape.channels);
   d.augment = recipe.augment;
   d.crop_scale = recipe.crop_scale;
   d.mean = recipe.mean;
@@ -75,41 +62,45 @@ DataOptions data_options(const PretrainRecipe& recipe, const RunOptions& options
   d.seed = recipe.seed;
   d.batch_size = recipe.batch_size;
   d.workers = options.workers;
-  d.cache_bytes = cache_bytes(recipe, options);
+  d.cache_bytes = cache;
   return d;
 }
 
-// The step's figures as the loop needs them.
-struct StepResult {
-  double loss = 0, gradient_norm = 0, lr = 0;
-};
+TrainingData open_training_data(const TrainingRecipe& recipe, const std::string& spec) {
+  const TrainingRecipe::PictureShape shape = recipe.picture_shape();
+  const int height = static_cast<int>(shape.height), width = static_cast<int>(shape.width);
+  TrainingData data;
+  data.split = open_data(spec, recipe.holdout, height, width);
+  const bool held_out = data.split.held_out->size() > 0;
+  data.judged =
+      std::make_shared<EvaluationReader>(held_out ? data.split.held_out : data.split.train, height,
+                                         width, static_cast<int>(shape.channels));
+  data.judged_name = held_out ? "held-out pictures" : "training pictures (nothing is held out)";
+  return data;
+}
 
-class Pretraining {
+class Training {
  public:
-  Pretraining(const PretrainRecipe& recipe, const RunOptions& options)
-      : recipe_(recipe), options_(options), scaler_(recipe.precision) {
+  Training(TrainingTask& task, const RunOptions& options)
+      : task_(task), recipe_(task.recipe()), options_(options) {
     recipe_.check();
-    split_ = open_data(options_.data, recipe_.holdout, static_cast<int>(recipe_.model.image_height),
-                       static_cast<int>(recipe_.model.image_width));
-    const std::string id = data_id_of(*split_.train);
+    data_ = open_training_data(recipe_, options_.data);
+    const std::string id = data_id_of(*data_.split.train);
     TESSERA_CHECK_USAGE(recipe_.data_id.empty() || recipe_.data_id == id,
                         "--data {}: other pictures than the run was started with ({}, now {})",
                         options_.data, recipe_.data_id, id);
     recipe_.data_id = id;
-    loader_ = std::make_unique<Loader>(split_.train, data_options(recipe_, options_));
+    task_.open(data_);
+    cost_ = task_.cost();
+    if (recipe_.ema_decay > 0) cost_.memory_bytes += 4.0 * static_cast<double>(cost_.parameters);
+    DataOptions reading = data_options(recipe_, options_, cache_bytes(cost_, options_));
+    task_.configure(reading);
+    loader_ = std::make_unique<Loader>(data_.split.train, reading);
     steps_per_epoch_ = loader_->batches_per_epoch() / recipe_.accumulate;
     TESSERA_CHECK_USAGE(steps_per_epoch_ > 0,
                         "--accumulate {}: an epoch has only {} batches of {} pictures",
                         recipe_.accumulate, loader_->batches_per_epoch(), recipe_.batch_size);
     total_steps_ = recipe_.max_steps > 0 ? recipe_.max_steps : recipe_.epochs * steps_per_epoch_;
-    prepare_schedule();
-    const bool nothing_held_out = split_.held_out->size() == 0;
-    reader_ = std::make_unique<EvaluationReader>(nothing_held_out ? split_.train : split_.held_out,
-                                                 static_cast<int>(recipe_.model.image_height),
-                                                 static_cast<int>(recipe_.model.image_width),
-                                                 static_cast<int>(recipe_.model.channels));
-    evaluation_set_ =
-        nothing_held_out ? "training pictures (nothing is held out)" : "held-out pictures";
   }
 
   int run() {
@@ -118,11 +109,8 @@ class Pretraining {
       folder_.emplace(options_.out,
                       options_.resume ? RunFolder::Start::kResume : RunFolder::Start::kNew);
     }
-    model_ = std::make_unique<Mae>(recipe_.model, recipe_.seed);
-    model_->set_checkpointing(options_.checkpoint_activations);
-    optimizer_ = std::make_unique<AdamW>(
-        *model_,
-        AdamWOptions{recipe_.beta1, recipe_.beta2, 1e-8, recipe_.weight_decay, recipe_.precision});
+    model_ = &task_.build(options_.checkpoint_activations);
+    trainer_.emplace(task_, *model_, total_steps_, steps_per_epoch_);
     int64_t step = options_.resume ? load_newest() : 0;
     if (step >= total_steps_) {
       fmt::print(stderr, "the run in {} is complete: {} of {} steps\n", options_.out, step,
@@ -146,7 +134,7 @@ class Pretraining {
       if (folder_ && options_.profile_steps > 0 && step == first + kUnprofiledSteps) {
         profile_.emplace();
       }
-      const StepResult result = train_step(step, batches);
+      const StepResult result = trainer_->step(step, batches);
       ++step;
       if (profile_ && (step == last || step == first + kUnprofiledSteps + options_.profile_steps)) {
         write_profile(step - first - kUnprofiledSteps);
@@ -159,9 +147,9 @@ class Pretraining {
         progress_->finish();
         if (folder_) {
           progress_->say(
-              fmt::format("stopped and saved after step {} of {}; go on with: tessera pretrain mae "
-                          "--resume --out {}",
-                          step, total_steps_, options_.out));
+              fmt::format("stopped and saved after step {} of {}; go on with: tessera {} --resume "
+                          "--out {}",
+                          step, total_steps_, recipe_.command(), options_.out));
         }
         return kInterrupted;
       }
@@ -180,19 +168,6 @@ class Pretraining {
     return step == total_steps_ || (every < 0 ? epoch_ends : step % every == 0);
   }
 
-  void prepare_schedule() {
-    schedule_.peak = scaled_learning_rate(recipe_.base_lr, recipe_.batch_size * recipe_.accumulate);
-    schedule_.min_lr = recipe_.min_lr;
-    schedule_.total_steps = total_steps_;
-    if (recipe_.warmup_steps >= 0) {
-      schedule_.warmup_steps = static_cast<double>(recipe_.warmup_steps);
-    } else if (recipe_.warmup_epochs >= 0) {
-      schedule_.warmup_steps = recipe_.warmup_epochs * static_cast<double>(steps_per_epoch_);
-    } else {
-      schedule_.warmup_steps = static_cast<double>(total_steps_) / 20;
-    }
-  }
-
   // The step to go on from. A run that was killed before its first checkpoint starts over.
   int64_t load_newest() {
     if (list_checkpoints(options_.out).empty()) return 0;
@@ -201,23 +176,23 @@ class Pretraining {
     for (const std::string& line : broken) fmt::print(stderr, "passed over: {}\n", line);
     TESSERA_CHECK_USAGE(newest.has_value(), "--resume: no whole checkpoint in {}", options_.out);
     const Checkpoint checkpoint(newest->path);
-    TESSERA_CHECK(to_json(recipe_from_json(checkpoint.recipe())) == to_json(recipe_),
-                  "{}: its recipe is not the one to go on with", newest->path);
-    checkpoint.load_model(*model_);
-    checkpoint.load_optimizer(*optimizer_, scaler_);
+    const nlohmann::json wanted = to_json(recipe_);
+    read_recipe(recipe_, checkpoint);
+    TESSERA_CHECK(to_json(recipe_) == wanted, "{}: its recipe is not the one to go on with",
+                  newest->path);
+    trainer_->load(checkpoint);
     return checkpoint.step();
   }
 
   void announce(int64_t step) const {
-    const ModelCost cost = cost_of(recipe_.model);
-    const double memory = training_bytes(cost, recipe_.batch_size);
+    const double memory = cost_.memory_bytes;
     fmt::print(stderr,
                "{}: {:.2f} million parameters; {:.3g} GFLOP a picture and step; about {:.0f} MB of "
                "memory\n",
-               recipe_.arch, static_cast<double>(cost.parameters) * 1e-6, cost.step_flops * 1e-9,
+               recipe_.arch, static_cast<double>(cost_.parameters) * 1e-6, cost_.step_flops * 1e-9,
                memory * 1e-6);
     fmt::print(stderr, "{} pictures, {} steps of {} pictures, {} steps an epoch{}\n",
-               split_.train->size(), total_steps_, recipe_.batch_size * recipe_.accumulate,
+               data_.split.train->size(), total_steps_, recipe_.batch_size * recipe_.accumulate,
                steps_per_epoch_, step > 0 ? fmt::format("; going on after step {}", step) : "");
     const auto cache = static_cast<double>(loader_->cache().budget());
     if (cache > 0) {
@@ -231,50 +206,6 @@ class Pretraining {
                  available * 1e-9,
                  memory > available ? "--batch-size with --accumulate" : "--decoded-cache");
     }
-  }
-
-  // Gradients of one step, times the loss scale; the loss is the mean over its batches. Batches and
-  // masks are named by the step, so that the same step can be run again.
-  double accumulate_gradients(int64_t step, const std::vector<Batch>& batches) {
-    optimizer_->zero_grad();
-    double loss = 0;
-    for (size_t i = 0; i < batches.size(); ++i) {
-      const auto iteration =
-          static_cast<uint32_t>(step * recipe_.accumulate + static_cast<int64_t>(i));
-      const Tensor noise =
-          mask_noise(recipe_.batch_size, recipe_.model.patches(), recipe_.seed, iteration);
-      const Autocast autocast(recipe_.precision);
-      const Tensor batch_loss = mul_scalar(model_->forward(batches[i].images, noise).loss,
-                                           1.0 / static_cast<double>(recipe_.accumulate));
-      backward(batch_loss, Tensor::full({}, scaler_.scale()));
-      loss += batch_loss.item();
-    }
-    return loss;
-  }
-
-  StepResult train_step(int64_t step, const std::vector<Batch>& batches) {
-    StepResult result;
-    result.lr = schedule_.at(step);
-    result.loss = accumulate_gradients(step, batches);
-    {
-      const ObservedWork work("gradient norm");
-      result.gradient_norm = optimizer_->gradient_norm() / scaler_.scale();
-    }
-    const bool finite = std::isfinite(result.loss) && std::isfinite(result.gradient_norm);
-    if (!finite && !scaler_.can_back_off()) {
-      // The weights are still those before the step: run it again and look after each op.
-      name_first_nonfinite(step + 1, *optimizer_, [&] { accumulate_gradients(step, batches); });
-    }
-    if (finite) {
-      const double clip = recipe_.clip_grad > 0
-                              ? std::min(1.0, recipe_.clip_grad / (result.gradient_norm + 1e-6))
-                              : 1.0;
-      const ObservedWork work("adamw");
-      optimizer_->step(result.lr, clip / scaler_.scale());
-    }
-    scaler_.update(finite);
-    backend(Device::kCpu).allocator().end_step();
-    return result;
   }
 
   void seek(int64_t step) {
@@ -321,9 +252,11 @@ class Pretraining {
     if (step % options_.log_every != 0 && step != total_steps_) return record;
     record.add("epoch", static_cast<double>(step) / static_cast<double>(steps_per_epoch_));
     record.add("loss", result.loss);
+    for (const auto& [name, value] : result.figures) record.add(name, value);
     record.add("lr", result.lr);
     record.add("grad_norm", result.gradient_norm);
-    if (scaler_.active()) record.add("loss_scale", scaler_.scale());
+    const GradScaler& scaler = trainer_->scaler();
+    if (scaler.active()) record.add("loss_scale", scaler.scale());
     const double rate = progress_->images_per_second();
     if (rate > 0) record.add("images_per_s", rate);
     return record;
@@ -341,31 +274,29 @@ class Pretraining {
                                format_duration(left)));
   }
 
-  // Adds the score to the step's record, so that each step stands once.
+  // Adds the figures to the step's record, so that each step stands once.
   void evaluate(MetricRecord& record) {
     const int64_t step = record.step;
-    const Normalisation normalisation{recipe_.mean, recipe_.std};
-    const bool with_fills = !fills_.has_value();
-    const ReconstructionScores scores =
-        evaluate_reconstruction(*model_, *reader_, normalisation, recipe_.model.mask_ratio,
-                                recipe_.seed, with_fills, kEvaluationPictures);
-    if (with_fills) fills_ = scores;
-    record.add("eval_psnr", scores.model);
-    std::vector<int64_t> pictures;
-    for (int64_t i = 0; i < std::min(kSheetPictures, reader_->size()); ++i) pictures.push_back(i);
-    const Image sheet = reconstruction_sheet(*model_, *reader_, normalisation,
-                                             recipe_.model.mask_ratio, recipe_.seed, pictures);
-    const std::string path = fmt::format("{}/reconstruction-{:08}.png", folder_->path(), step);
-    const std::vector<uint8_t> png = encode_png(sheet);
-    write_file(path, png);
-    metrics_->log_png(step, "reconstruction", sheet.width, sheet.height,
-                      {reinterpret_cast<const char*>(png.data()), png.size()});
-    progress_->say(fmt::format(
-        "step {}: {:.2f} dB on {} {}{} (fills: mean {:.2f}, nearest {:.2f}, bilinear "
-        "{:.2f}, harmonic {:.2f}); {}",
-        step, scores.model, scores.images, evaluation_set_,
-        recipe_.model.norm_pix_loss ? ", given each patch's true mean and deviation" : "",
-        fills_->mean, fills_->nearest, fills_->bilinear, fills_->harmonic, path));
+    Evaluation found;
+    {
+      const NoGrad no_grad;
+      const AveragedWeights averaged(trainer_->average());
+      model_->set_training(false);
+      found = task_.evaluate(step);
+      model_->set_training(true);
+    }
+    for (const auto& [name, value] : found.figures) record.add(name, value);
+    std::string line = fmt::format("step {}: {}", step, found.summary);
+    for (const auto& [name, image] : found.pictures) {
+      const std::string path = fmt::format("{}/{}-{:08}.png", folder_->path(), name, step);
+      const std::vector<uint8_t> png = encode_png(image);
+      write_file(path, png);
+      metrics_->log_png(step, name, image.width, image.height,
+                        {reinterpret_cast<const char*>(png.data()), png.size()});
+      line += "; " + path;
+    }
+    progress_->say(line);
+    for (const std::string& warning : found.warnings) progress_->say(warning);
   }
 
   void write_profile(int64_t steps) {
@@ -381,34 +312,28 @@ class Pretraining {
 
   void save(int64_t step) {
     metrics_->sync();
-    save_checkpoint(folder_->checkpoint_path(step), *model_, *optimizer_, scaler_, step,
-                    to_json(recipe_));
+    trainer_->save(folder_->checkpoint_path(step), step);
     folder_->prune(options_.keep);
     write_broken_files();
   }
 
-  PretrainRecipe recipe_;
+  TrainingTask& task_;
+  TrainingRecipe& recipe_;  // the task's
   RunOptions options_;
-  DataSplit split_;
+  TrainingData data_;
+  TaskCost cost_;
   std::unique_ptr<Loader> loader_;
-  std::unique_ptr<EvaluationReader> reader_;
-  std::string evaluation_set_;
   int64_t steps_per_epoch_ = 0, total_steps_ = 0;
-  LearningRateSchedule schedule_;
-  GradScaler scaler_;
   std::optional<RunFolder> folder_;
-  std::unique_ptr<Mae> model_;
-  std::unique_ptr<AdamW> optimizer_;
+  Module* model_ = nullptr;  // the task's
+  std::optional<Trainer> trainer_;
   std::optional<Profile> profile_;
   std::optional<MetricsLog> metrics_;
   std::optional<Progress> progress_;
-  std::optional<ReconstructionScores> fills_;  // the same pictures and masks: counted once
 };
 
 }  // namespace
 
-int pretrain_mae(const PretrainRecipe& recipe, const RunOptions& options) {
-  return Pretraining(recipe, options).run();
-}
+int train(TrainingTask& task, const RunOptions& options) { return Training(task, options).run(); }
 
 }  // namespace tessera

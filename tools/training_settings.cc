@@ -5,8 +5,7 @@
 
 #include "engine/backend.h"
 #include "engine/error.h"
-#include "models/presets.h"
-#include "tools/pretrain_flags.h"
+#include "tools/training_flags.h"
 #include "tools/version.h"
 #include "train/run_folder.h"
 
@@ -30,12 +29,41 @@ bool contains_line(const std::string& path, const std::string& wanted) {
   return false;
 }
 
+// What was typed, set aside while the same flags read something else.
+class TypedFlags {
+ public:
+  void take(CLI::Option* option) {
+    if (option->count() == 0) return;
+    typed_.emplace_back(option, option->results());
+    option->clear();
+  }
+  void give_back() const {
+    for (const auto& [option, words] : typed_) {
+      option->clear();
+      option->add_result(words);
+      option->run_callback();
+    }
+  }
+
+ private:
+  std::vector<std::pair<CLI::Option*, Texts>> typed_;
+};
+
 }  // namespace
 
-PretrainSettings PretrainFlags::settings() {
+void TrainingFlags::read() {
   if (!config_file_.empty()) read_config(config_file_);
-  PretrainSettings settings = given("resume") ? resumed_run() : new_run();
-  const RunOptions& options = settings.options;
+  if (given("resume")) {
+    resumed_run();
+  } else {
+    new_run();
+  }
+  check_options();
+  machine.apply();
+  options.config_text = config_text();
+}
+
+void TrainingFlags::check_options() const {
   TESSERA_CHECK_USAGE(options.keep >= 1, "--keep {}: at least one checkpoint is kept",
                       options.keep);
   TESSERA_CHECK_USAGE(options.checkpoint_every >= 0, "--checkpoint-every {} must not be negative",
@@ -47,79 +75,77 @@ PretrainSettings PretrainFlags::settings() {
   TESSERA_CHECK_USAGE(!given("decoded-cache") ||
                           (options.decoded_cache >= 0 && options.decoded_cache <= kMostCache),
                       "--decoded-cache {} is not in 0..{}", options.decoded_cache, kMostCache);
-  return settings;
 }
 
-bool PretrainFlags::given(const std::string& name) const {
+bool TrainingFlags::given(const std::string& name) const {
   return app_.get_option("--" + name)->count() > 0;
 }
 
-PretrainSettings PretrainFlags::new_run() const {
-  PretrainSettings settings;
-  PretrainRecipe& recipe = settings.recipe;
+void TrainingFlags::new_run() {
   for (const Flag& flag : flags_) {
-    if (flag.name() == "arch" && flag.given()) flag.apply(settings);
+    if (flag.name() == "arch" && flag.given()) flag.apply();
   }
-  recipe.model = mae_preset(recipe.arch);
-  const MaeConfig preset = recipe.model;
+  start_from_arch();
   for (const Flag& flag : flags_) {
-    if (flag.given()) flag.apply(settings);
+    if (flag.given()) flag.apply();
   }
-  if (!given("patch-size")) {
-    recipe.model.patch =
-        default_patch(preset.patch, recipe.model.image_height, recipe.model.image_width);
-  }
-  if (recipe.mean.empty()) recipe.mean = mean_from({"imagenet"}, recipe.model.channels);
-  if (recipe.std.empty()) recipe.std = std_from({"imagenet"}, recipe.model.channels);
-  return settings;
+  const int64_t channels = recipe_.picture_shape().channels;
+  if (recipe_.mean.empty()) recipe_.mean = mean_from({"imagenet"}, channels);
+  if (recipe_.std.empty()) recipe_.std = std_from({"imagenet"}, channels);
+  finish_recipe();
 }
 
-PretrainSettings PretrainFlags::resumed_run() const {
-  PretrainSettings typed;
+void TrainingFlags::resumed_run() {
   for (const Flag& flag : flags_) {
-    if (flag.given() && flag.role != Role::kResult) flag.apply(typed);
+    if (flag.given() && flag.name() == "out") flag.apply();
   }
-  const std::string& out = typed.options.out;
+  const std::string out = options.out;
   TESSERA_CHECK_USAGE(!out.empty(), "--resume: name the run's folder with --out");
+  const bool data_named = given("data");
 
   // What the checkpoint does not hold (where the pictures are, how often to save) is in the run's
   // config.toml, and so is everything while there is no checkpoint yet.
-  CLI::App scratch;
-  PretrainFlags stored(scratch);
+  TypedFlags typed;
+  for (const Flag& flag : flags_) typed.take(flag.option);
   const std::string config = out + "/config.toml";
   const bool has_config = fs::exists(config);
-  if (has_config) stored.read_config(config);
-  PretrainSettings settings = stored.new_run();
+  if (has_config) read_config(config);
+  new_run();
+  for (const Flag& flag : flags_) flag.option->clear();
+  typed.give_back();
+
   const bool has_checkpoint = !list_checkpoints(out).empty();
   TESSERA_CHECK_USAGE(has_checkpoint || has_config, "--resume: {} holds no run to go on with", out);
-  TESSERA_CHECK_USAGE(has_config || given("data"),
+  TESSERA_CHECK_USAGE(has_config || data_named,
                       "--resume: {} is gone; name the pictures with --data", config);
-  if (has_checkpoint) settings.recipe = recipe_of_run(out);
+  if (has_checkpoint) read_recipe_of_run(recipe_, out);
 
-  check_same(settings);
-  const MachineFlags before = settings.machine;
+  check_same();
+  const MachineFlags before = machine;
   for (const Flag& flag : flags_) {
-    if (flag.given() && flag.role != Role::kResult) flag.apply(settings);
+    if (flag.given() && flag.role != Role::kResult) flag.apply();
   }
-  if (has_config && device_from_name(settings.machine.device) != device_from_name(before.device)) {
-    settings.options.notes.push_back(
+  if (has_config && device_from_name(machine.device) != device_from_name(before.device)) {
+    options.notes.push_back(
         fmt::format("warning: --device {}: the run was on {}; it goes on, but not bit for bit",
-                    settings.machine.device, before.device));
+                    machine.device, before.device));
   }
   if (has_config && !contains_line(config, machine_line())) {
-    settings.options.notes.push_back(
+    options.notes.push_back(
         "warning: the run was started by another version or on another processor; it goes on, but "
         "not bit for bit");
   }
-  return settings;
 }
 
-void PretrainFlags::check_same(const PretrainSettings& of_run) const {
+// Each typed flag of the recipe must say what the run's own recipe says.
+void TrainingFlags::check_same() {
+  const nlohmann::json of_run = to_json(recipe_);
   for (const Flag& flag : flags_) {
     if (!flag.given() || flag.role != Role::kResult) continue;
-    PretrainSettings typed = of_run;
-    flag.apply(typed);
-    const Texts now = flag.show(typed), before = flag.show(of_run);
+    const Texts before = flag.show();
+    flag.apply();
+    const Texts now = flag.show();
+    read_recipe(recipe_, of_run);
     TESSERA_CHECK_USAGE(
         now == before,
         "--{} {} is not the run's own ({}): --resume takes its settings from the checkpoint",
@@ -128,7 +154,7 @@ void PretrainFlags::check_same(const PretrainSettings& of_run) const {
   }
 }
 
-void PretrainFlags::read_config(const std::string& path) {
+void TrainingFlags::read_config(const std::string& path) {
   std::ifstream file(path);
   TESSERA_CHECK_USAGE(file && fs::is_regular_file(path), "--config {}: no such file", path);
   std::istringstream text(without_comments(file));
@@ -149,16 +175,12 @@ void PretrainFlags::read_config(const std::string& path) {
   }
 }
 
-std::string PretrainFlags::config_text(const PretrainSettings& settings) const {
-  PretrainSettings written = settings;
-  std::string& data = written.options.data;
-  if (!data.starts_with("builtin:")) data = fs::absolute(data).lexically_normal().string();
-
-  std::string text = fmt::format(
-      "{}\n# The same again: tessera pretrain mae --config THIS --out NEW\n", machine_line());
+std::string TrainingFlags::config_text() const {
+  std::string text = fmt::format("{}\n# The same again: tessera {} --config THIS --out NEW\n",
+                                 machine_line(), recipe_.command());
   std::string group;
   for (const Flag& flag : flags_) {
-    const Texts value = flag.show(written);
+    const Texts value = flag.show();
     if (flag.role == Role::kStart || value.empty()) continue;
     if (group != flag.option->get_group()) {
       group = flag.option->get_group();

@@ -1,0 +1,79 @@
+// The masked autoencoder's recipe, loss and pictures.
+#include "train/pretrain_mae.h"
+
+#include <algorithm>
+
+#include "models/flops.h"
+
+namespace tessera {
+namespace {
+
+constexpr int64_t kEvaluationPictures = 256;  // under a second for a tiny model
+constexpr int64_t kSheetPictures = 8;
+
+}  // namespace
+
+std::vector<RecipeField> MaeRecipe::fields() {
+  std::vector<RecipeField> list = TrainingRecipe::fields();
+  const RecipeField own[] = {
+      {"patch-size", &model.patch},
+      {"dim", &model.dim},
+      {"depth", &model.depth},
+      {"heads", &model.heads},
+      {"mlp-ratio", &model.mlp_ratio},
+      {"decoder-dim", &model.decoder_dim},
+      {"decoder-depth", &model.decoder_depth},
+      {"decoder-heads", &model.decoder_heads},
+      {"norm-pix-loss", &model.norm_pix_loss},
+      {"mask-ratio", &model.mask_ratio},
+  };
+  list.insert(list.end(), std::begin(own), std::end(own));
+  return list;
+}
+
+void MaeRecipe::check() const {
+  model.check();
+  TrainingRecipe::check();
+}
+
+Module& MaeTask::build(bool checkpoint_activations) {
+  model_ = std::make_unique<Mae>(recipe_.model, recipe_.seed);
+  model_->set_checkpointing(checkpoint_activations);
+  return *model_;
+}
+
+BatchLoss MaeTask::loss(const Batch& batch, const StepPlace& place) {
+  const Tensor noise =
+      mask_noise(batch.images.size(0), recipe_.model.patches(), recipe_.seed, place.iteration);
+  return {model_->forward(batch.images, noise).loss, {}};
+}
+
+Evaluation MaeTask::evaluate(int64_t) {
+  const EvaluationReader& reader = *data().judged;
+  const Normalisation normalisation{recipe_.mean, recipe_.std};
+  const bool with_fills = !fills_.has_value();
+  const ReconstructionScores scores =
+      evaluate_reconstruction(*model_, reader, normalisation, recipe_.model.mask_ratio,
+                              recipe_.seed, with_fills, kEvaluationPictures);
+  if (with_fills) fills_ = scores;
+  std::vector<int64_t> pictures;
+  for (int64_t i = 0; i < std::min(kSheetPictures, reader.size()); ++i) pictures.push_back(i);
+  Evaluation found;
+  found.figures = {{"eval_psnr", scores.model}};
+  found.summary = fmt::format(
+      "{:.2f} dB on {} {}{} (fills: mean {:.2f}, nearest {:.2f}, bilinear {:.2f}, harmonic {:.2f})",
+      scores.model, scores.images, data().judged_name,
+      recipe_.model.norm_pix_loss ? ", given each patch's true mean and deviation" : "",
+      fills_->mean, fills_->nearest, fills_->bilinear, fills_->harmonic);
+  found.pictures.push_back(
+      {"reconstruction", reconstruction_sheet(*model_, reader, normalisation,
+                                              recipe_.model.mask_ratio, recipe_.seed, pictures)});
+  return found;
+}
+
+TaskCost MaeTask::cost() const {
+  const ModelCost cost = cost_of(recipe_.model);
+  return {cost.parameters, cost.step_flops, training_bytes(cost, recipe_.batch_size)};
+}
+
+}  // namespace tessera

@@ -1,0 +1,45 @@
+// `tessera pretrain mae`: what a masked autoencoder adds to the training loop.
+// Rule: masks depend on (seed, iteration) alone.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "models/mae.h"
+#include "train/reconstruction.h"
+#include "train/training.h"
+
+namespace tessera {
+
+struct MaeRecipe : TrainingRecipe {
+  MaeConfig model;
+
+  MaeRecipe() { arch = "vit_base"; }
+  std::string task() const override { return "pretrain-mae"; }
+  std::string command() const override { return "pretrain mae"; }
+  PictureFields picture() override {
+    return {model.image_height, model.image_width, model.channels};
+  }
+  std::vector<RecipeField> fields() override;
+  void check() const override;
+};
+
+class MaeTask : public TrainingTask {
+ public:
+  explicit MaeTask(const MaeRecipe& recipe) : recipe_(recipe) {}
+
+  MaeRecipe& recipe() override { return recipe_; }
+  Module& build(bool checkpoint_activations) override;
+  BatchLoss loss(const Batch& batch, const StepPlace& place) override;
+  Evaluation evaluate(int64_t step) override;
+  TaskCost cost() const override;
+
+ private:
+  MaeRecipe recipe_;
+  std::unique_ptr<Mae> model_;
+  std::optional<ReconstructionScores> fills_;  // the same pictures and masks: counted once
+};
+
+}  // namespace tessera

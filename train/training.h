@@ -1,0 +1,127 @@
+// A training run of any task: batches in, steps, records, pictures and checkpoints out.
+// Rule: a run is a function of its recipe (train/recipe.h). What may differ between two runs of one
+// result (device, threads, workers, where and how often to save, how to report) is in RunOptions;
+// what a task adds to the loop is a TrainingTask.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "data/evaluation.h"
+#include "data/image.h"
+#include "data/loader.h"
+#include "data/open.h"
+#include "nn/module.h"
+#include "train/adamw.h"
+#include "train/recipe.h"
+
+namespace tessera {
+
+struct RunOptions {
+  std::string data = "builtin:";
+  std::string out;
+  bool resume = false;
+  int workers = 2;
+  bool checkpoint_activations = false;  // less memory for a third more work, the same bits
+  int64_t decoded_cache = -1;    // MiB of decoded pictures kept for later epochs; < 0: see the flag
+  int64_t checkpoint_every = 0;  // steps; 0: every epoch; always at the end
+  int64_t log_every = 1;         // steps between records
+  int keep = 2;
+  bool log_json = false;
+  bool dry_run = false;
+  int64_t profile_steps = 0;  // so many, after two that are not, become OUT/profile.txt and .json
+  std::string config_text;    // written into the run's folder, for --config
+  std::vector<std::string> notes;  // said once it is clear that the run starts
+};
+
+using Figures = std::vector<std::pair<std::string, double>>;  // by name, as they are to be read
+
+// Where in the run a batch stands. Everything random in a step is named by (seed, iteration).
+struct StepPlace {
+  int64_t step = 0;  // finished ones
+  int64_t total_steps = 0, steps_per_epoch = 0;
+  uint32_t iteration = 0;  // batches before this one: step * accumulate + number in the step
+};
+
+struct BatchLoss {
+  Tensor loss;      // 0-d
+  Figures figures;  // logged beside the loss: the mean over the step's batches
+};
+
+// What an evaluation found.
+struct Evaluation {
+  Figures figures;      // added to the step's record
+  std::string summary;  // said, without the step: "21.3 dB on 256 held-out pictures"
+  struct Picture {
+    std::string name;  // OUT/name-00000012.png
+    Image image;
+  };
+  std::vector<Picture> pictures;
+  std::vector<std::string> warnings;  // said on lines of their own
+};
+
+// What is announced, and what room is left for decoded pictures.
+struct TaskCost {
+  int64_t parameters = 0;
+  double step_flops = 0;    // of one picture
+  double memory_bytes = 0;  // estimate of what a step holds
+};
+
+// The pictures of a run.
+struct TrainingData {
+  DataSplit split;
+  // Pictures to judge on, in the model's shape: those held out, else those of the training.
+  std::shared_ptr<const EvaluationReader> judged;
+  std::string judged_name;  // "held-out pictures"
+};
+
+// What one kind of training adds to the loop. The loop calls, in this order: recipe(), open(),
+// configure(), model(), groups(), restore of the checkpoint, and then steps.
+class TrainingTask {
+ public:
+  virtual ~TrainingTask() = default;
+
+  // The loop fills in data_id.
+  virtual TrainingRecipe& recipe() = 0;
+
+  // The data are open: the place to refuse what does not fit. `data` outlives the task's work.
+  virtual void open(const TrainingData& data) { data_ = &data; }
+  // Changes to how batches are read, beyond what every recipe says.
+  virtual void configure(DataOptions&) const {}
+
+  // Builds what is trained; called once. Nothing may be kept in the module's own tensors: the
+  // optimizer moves them.
+  virtual Module& build(bool checkpoint_activations) = 0;
+  // Parameters with a learning rate or a decay of their own; see AdamW.
+  virtual std::vector<ParameterGroup> groups() const { return {}; }
+
+  // The loss of one batch, in training mode, with autocast and StepRandom alive.
+  virtual BatchLoss loss(const Batch& batch, const StepPlace& place) = 0;
+  // The step's update has been made (or skipped, when a gradient was not finite); loss is the mean
+  // over its batches.
+  virtual void after_step(const StepPlace&, double /*loss*/) {}
+
+  // In evaluation mode, without gradients, with the averaged weights where some are kept.
+  virtual Evaluation evaluate(int64_t step) = 0;
+
+  // Tensors beyond model and optimizer that a resumed run needs, on the host, of fixed shapes;
+  // names begin with "task/". A resume copies into them.
+  virtual std::vector<NamedTensor> state() { return {}; }
+
+  virtual TaskCost cost() const = 0;
+
+ protected:
+  const TrainingData& data() const { return *data_; }
+
+ private:
+  const TrainingData* data_ = nullptr;
+};
+
+// Trains. Returns the process's exit status: 0 complete, 130 stopped by Ctrl-C after saving.
+// Throws for everything else; what was saved stays.
+int train(TrainingTask& task, const RunOptions& options);
+
+}  // namespace tessera
