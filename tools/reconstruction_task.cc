@@ -24,8 +24,9 @@ void ReconstructionFlags::add_to(CLI::App& app) {
 }
 
 ReconstructionTask prepare(const ReconstructionFlags& flags) {
-  flags.machine.apply();
+  const Device device = flags.machine.apply();
   TrainedModel trained = load_model(flags.model);
+  trained.model->move_to(device);
   EvaluationReader reader = evaluation_pictures(flags.data, flags.holdout, trained.config());
   const double mask_ratio = flags.mask_ratio < 0 ? trained.config().mask_ratio : flags.mask_ratio;
   return {std::move(trained), std::move(reader), mask_ratio, flags.seed};

@@ -110,6 +110,7 @@ class Training {
                       options_.resume ? RunFolder::Start::kResume : RunFolder::Start::kNew);
     }
     model_ = &task_.build(options_.checkpoint_activations);
+    model_->move_to(options_.device);
     trainer_.emplace(task_, *model_, total_steps_, steps_per_epoch_);
     int64_t step = options_.resume ? load_newest() : 0;
     if (step >= total_steps_) {
