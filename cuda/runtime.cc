@@ -5,6 +5,9 @@
 
 #include <cuda_runtime_api.h>
 
+#include <cstring>
+#include <mutex>
+
 #include "engine/error.h"
 
 namespace tessera::cuda {
@@ -70,10 +73,30 @@ void* device_allocate(size_t bytes) {
 // Waits for the device by itself, so no kernel can still be using the block.
 void device_free(void* block) { check(cudaFree(block), "freeing memory"); }
 
+// What is small (masks, labels, scalars) goes through pinned memory, so that nobody waits for the
+// kernels that are queued before it. The ring is reused once the stream has caught up.
 void copy_from_host(void* device, const void* host, size_t bytes) {
-  check(cudaMemcpyAsync(device, host, bytes, cudaMemcpyHostToDevice, stream()),
+  constexpr size_t kRing = size_t{64} << 20, kMost = kRing / 4, kAlign = 256;
+  static std::mutex mutex;
+  static char* const ring = [] {
+    void* pinned = nullptr;
+    check(cudaMallocHost(&pinned, kRing), "allocating pinned memory");
+    return static_cast<char*>(pinned);
+  }();
+  static size_t at = 0;
+  const std::lock_guard lock(mutex);
+  const void* from = host;
+  if (bytes <= kMost) {
+    if (at + bytes > kRing) {
+      synchronize();
+      at = 0;
+    }
+    from = std::memcpy(ring + at, host, bytes);
+    at += (bytes + kAlign - 1) / kAlign * kAlign;
+  }
+  check(cudaMemcpyAsync(device, from, bytes, cudaMemcpyHostToDevice, stream()),
         "copying to the device");
-  synchronize();
+  if (from == host) synchronize();
 }
 
 void copy_to_host(void* host, const void* device, size_t bytes) {

@@ -26,8 +26,9 @@ void synchronize();  // waits for the stream; an Error when a kernel failed
 
 void* device_allocate(size_t bytes);  // nullptr when out of memory
 void device_free(void* block);
-// Complete when they return.
+// Queued when it returns, and the host's memory is free to change.
 void copy_from_host(void* device, const void* host, size_t bytes);
+// Complete when it returns.
 void copy_to_host(void* host, const void* device, size_t bytes);
 
 // An Error that says where the launch stands, unless `error` is cudaSuccess (0).
