@@ -31,7 +31,8 @@ const cudaDeviceProp& properties() {
 
 std::string why_unavailable() {
   static const std::string why = []() -> std::string {
-    int count = 0;
+    int driver = 0, count = 0;
+    if (cudaDriverGetVersion(&driver) != cudaSuccess || driver == 0) return "no NVIDIA driver";
     const cudaError_t error = cudaGetDeviceCount(&count);
     if (error == cudaSuccess && count > 0) return "";
     return error == cudaSuccess ? "no CUDA device" : cudaGetErrorString(error);

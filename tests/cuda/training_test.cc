@@ -27,7 +27,7 @@ std::string last_checkpoint(const std::string& folder) {
 }
 
 Words pretrain(const std::string& folder, int steps, const std::string& device) {
-  return tiny_pretrain(folder, steps) + Words{"--device", device, "--log-every", "1"};
+  return tiny_pretrain(folder, steps) + Words{"--device", device};
 }
 
 TEST_CASE("info names the device") {
