@@ -69,15 +69,16 @@ double product_peak(DType dtype, Device device) {
   return 2.0 * 2048 * 3072 * 2048 / best_seconds_of([&] { raw::matmul(a, b); });
 }
 
-double copy_bandwidth() {
+double copy_bandwidth(Device device) {
   constexpr int64_t kElements = int64_t{64} << 20;
-  const Tensor from = Tensor::full({kElements}, 1), to = Tensor::zeros({kElements});
+  const Tensor from = Tensor::full({kElements}, 1, DType::kF32, device);
+  const Tensor to = Tensor::zeros({kElements}, DType::kF32, device);
   return 2.0 * 4 * kElements / best_seconds_of([&] { raw::copy_(to, from); });
 }
 
-Limits measure_limits(DType dtype) {
-  const Limits limits = {product_peak(dtype), copy_bandwidth()};
-  backend(Device::kCpu).allocator().flush();  // half a gigabyte that nobody will ask for again
+Limits measure_limits(DType dtype, Device device) {
+  const Limits limits = {product_peak(dtype, device), copy_bandwidth(device)};
+  backend(device).allocator().flush();  // half a gigabyte that nobody will ask for again
   return limits;
 }
 

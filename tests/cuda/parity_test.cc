@@ -94,6 +94,12 @@ TEST_CASE("rows") {
     const Tensor x = random({3, 7, n}, 1), w = random({n}, 2), b = random({n}, 3);
     compare("softmax " + size, [](const Tensors& in) { return softmax(in[0], -1); }, {x});
     compare("log_softmax " + size, [](const Tensors& in) { return log_softmax(in[0], -1); }, {x});
+    // Far below 0, where the padding behind a row's end must not count as its largest element.
+    const Tensor low = raw::unary(UnaryOp::kAddScalar, x, {-500, 0});
+    compare("softmax far below 0, " + size, [](const Tensors& in) { return softmax(in[0], -1); },
+            {low});
+    compare("log_softmax far below 0, " + size,
+            [](const Tensors& in) { return log_softmax(in[0], -1); }, {low});
     if (n > 1) {  // the gradient of a row of one element is rounding alone
       compare("layer_norm " + size,
               [](const Tensors& in) { return layer_norm(in[0], in[1], in[2], 1e-6); }, {x, w, b});

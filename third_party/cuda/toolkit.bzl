@@ -17,6 +17,13 @@ cc_library(
     linkopts = ["-L{home}/lib64", "-lcudart_static", "-ldl", "-lrt", "-lpthread"],
     deps = [":headers"],
 )
+
+# The toolkit's folder is where the program looks for it.
+cc_library(
+    name = "blas",
+    linkopts = ["-L{home}/lib64", "-lcublasLt", "-Wl,-rpath,{home}/lib64"],
+    deps = [":headers"],
+)
 """
 
 _ABSENT = """
@@ -25,6 +32,8 @@ package(default_visibility = ["//visibility:public"])
 cc_library(name = "headers")
 
 cc_library(name = "runtime")
+
+cc_library(name = "blas")
 """
 
 def _toolkit_impl(ctx):
