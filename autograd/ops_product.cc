@@ -54,7 +54,7 @@ struct LinearOp {
 
   Tensor forward(Wants wants, const Tensor& in, const Tensor& weight, const Tensor& bias) {
     Tensor y = raw::linear(in, weight, bias);
-    if (wants[1]) x = Saved::or_maker(in);
+    if (wants[1]) x = weight.size(0) >= kMadeAgainFrom ? Saved::or_maker(in) : Saved(in);
     if (wants[0]) w = Saved(weight);
     if (wants[2]) bias_dtype = bias.dtype();
     return y;

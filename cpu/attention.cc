@@ -1,68 +1,107 @@
 // Attention of one head at a time: scores, softmax and the weighted sum stay in one thread's cache.
 // Rule: a task is one (image, head), or one head over a fixed group of images where the gradient of
-// the bias is summed; nothing of size (N, M) outlives the task, backward makes P again from lse.
+// the bias is summed; a head's queries go by in tiles of a few rows, so nothing of size (N, M)
+// outlives a task, and backward makes each tile of P again from lse.
 #include <tuple>
 #include <utility>
 
+#include "cpu/cached_product.h"
 #include "cpu/kernels.h"
-#include "cpu/multiply.h"
 #include "cpu/rows.h"
+#include "cpu/transpose.h"
 
 namespace tessera::cpu {
 namespace {
 
-// Scratch slots; multiply has 6 and 7.
-enum Slot { kScores, kScoreGradients, kOperands, kResult, kBiasRow, kBiasPartials };
+enum Slot { kHead, kScores, kScoreGradients, kTile, kBiasRow, kBiasPartials, kSums };
 
+// Rows of scores at a time: two tiles of (32, 208) floats are 52 KiB, and stay in the nearest
+// caches beside the head's keys and values.
+constexpr int64_t kTileRows = 32;
+
+// q (B, H, N, d), k and v (B, H, M, d); the last two are M and d in whole lanes.
 struct Sizes {
-  int64_t images, heads, n, m, d, padded;  // q (B, H, N, d), k (B, H, M, d); padded: M in lanes
+  int64_t images, heads, n, m, d, padded_m, padded_d;
 };
 
 template <class C>
+int64_t in_lanes(int64_t n) {
+  return (n + kLane<C> - 1) / kLane<C> * kLane<C>;
+}
+
+template <class C>
 Sizes sizes_of(const AttentionArgs& args) {
-  const int64_t m = args.k.shape[2];
-  return {args.q.shape[0], args.q.shape[1],
-          args.q.shape[2], m,
-          args.q.shape[3], (m + kLane<C> - 1) / kLane<C> * kLane<C>};
+  const int64_t m = args.k.shape[2], d = args.q.shape[3];
+  return {args.q.shape[0], args.q.shape[1], args.q.shape[2], m, d, in_lanes<C>(m), in_lanes<C>(d)};
 }
 
-char* head_of(const View& v, int64_t b, int64_t h) {
-  return v.as<char>() +
-         (b * v.stride[0] + h * v.stride[1]) * static_cast<int64_t>(size_of(v.dtype));
+// Row i of head (b, h).
+char* row_of(const View& v, int64_t b, int64_t h, int64_t i) {
+  return v.as<char>() + (b * v.stride[0] + h * v.stride[1] + i * v.stride[2]) *
+                            static_cast<int64_t>(size_of(v.dtype));
 }
 
-// One head's (rows, d) as C: in place, or widened into `buffer`, which moves on behind it.
+// Rows of a head as C, `stride` elements apart.
 template <class C>
-Matrix<C> read_head(const View& v, int64_t b, int64_t h, C** buffer) {
-  const char* from = head_of(v, b, h);
-  if (v.dtype == DTypeOf<C>::value) {
-    return {reinterpret_cast<const C*>(from), v.stride[2], 1};
-  }
-  const int64_t rows = v.shape[2], d = v.shape[3];
-  C* out = *buffer;
-  for (int64_t i = 0; i < rows; ++i) {
-    gather_elements(from + i * v.stride[2] * static_cast<int64_t>(size_of(v.dtype)), v.dtype, 1, d,
-                    out + i * d);
-  }
-  *buffer += rows * d;
-  return {out, d, 1};
+struct Rows {
+  C* data;
+  int64_t stride;
+};
+
+// Whether the head's rows can be used where they are: of type C and whole lanes.
+template <class C>
+bool in_place(const View& v, const Sizes& s) {
+  return v.dtype == DTypeOf<C>::value && s.d == s.padded_d;
 }
 
-// out (rows, d) = a (rows, k) b (k, d), rounded on the way where out is narrower than C.
+// `count` rows from `first` on, copied to `to` (count, padded_d), zeros behind column d.
 template <class C>
-void write_head(const View& out, int64_t b, int64_t h, int64_t k, Matrix<C> left, Matrix<C> right) {
-  const int64_t rows = out.shape[2], d = out.shape[3];
-  char* to = head_of(out, b, h);
-  if (out.dtype == DTypeOf<C>::value) {
-    multiply(rows, d, k, left, right, false, reinterpret_cast<C*>(to), out.stride[2]);
-    return;
+void pack_rows(const View& v, int64_t b, int64_t h, int64_t first, int64_t count, const Sizes& s,
+               C* to) {
+  for (int64_t i = 0; i < count; ++i, to += s.padded_d) {
+    gather_elements(row_of(v, b, h, first + i), v.dtype, 1, s.d, to);
+    std::fill(to + s.d, to + s.padded_d, C(0));
   }
-  C* result = thread_scratch<C>(kResult, rows * d);
-  multiply(rows, d, k, left, right, false, result, d);
-  for (int64_t i = 0; i < rows; ++i) {
-    scatter_elements(result + i * d, d,
-                     to + i * out.stride[2] * static_cast<int64_t>(size_of(out.dtype)), out.dtype,
-                     1);
+}
+
+// The same rows where they are, or packed in `buffer`.
+template <class C>
+Rows<C> read_rows(const View& v, int64_t b, int64_t h, int64_t first, int64_t count, const Sizes& s,
+                  C* buffer) {
+  if (in_place<C>(v, s)) return {reinterpret_cast<C*>(row_of(v, b, h, first)), v.stride[2]};
+  pack_rows(v, b, h, first, count, s, buffer);
+  return {buffer, s.padded_d};
+}
+
+// The head's M rows turned, `to` (d, padded_m), zeros behind column M. A block of rows and columns
+// at a time, so that both sides stay in whole lanes.
+template <class C>
+void pack_turned(const View& v, int64_t b, int64_t h, const Sizes& s, C* buffer, C* to) {
+  for (int64_t j = 0; j < s.padded_m; j += kTileRows) {
+    const int64_t rows = std::clamp<int64_t>(s.m - j, 0, kTileRows);
+    const int64_t padded = std::min(kTileRows, s.padded_m - j);
+    const Rows<C> from = read_rows(v, b, h, j, rows, s, buffer);
+    transpose(from.data, from.stride, 1, rows, s.d, to + j, s.padded_m);
+    for (int64_t p = 0; p < s.d; ++p) {
+      std::fill(to + p * s.padded_m + j + rows, to + p * s.padded_m + j + padded, C(0));
+    }
+  }
+}
+
+// Where a product for these rows of `out` can go: their own memory, or `buffer`, from which
+// store_rows then rounds them.
+template <class C>
+Rows<C> start_rows(const View& out, int64_t b, int64_t h, int64_t first, const Sizes& s,
+                   C* buffer) {
+  if (in_place<C>(out, s)) return {reinterpret_cast<C*>(row_of(out, b, h, first)), out.stride[2]};
+  return {buffer, s.padded_d};
+}
+template <class C>
+void store_rows(Rows<C> rows, const View& out, int64_t b, int64_t h, int64_t first, int64_t count,
+                const Sizes& s) {
+  if (in_place<C>(out, s)) return;
+  for (int64_t i = 0; i < count; ++i) {
+    scatter_elements(rows.data + i * rows.stride, s.d, row_of(out, b, h, first + i), out.dtype, 1);
   }
 }
 
@@ -70,20 +109,10 @@ void write_head(const View& out, int64_t b, int64_t h, int64_t k, Matrix<C> left
 template <class C>
 const C* bias_row(const View& bias, const Sizes& s, int64_t b, int64_t h, int64_t i) {
   if (bias.data == nullptr) return nullptr;
-  C* row = thread_scratch<C>(kBiasRow, s.padded);
-  const char* from =
-      head_of(bias, b, h) + i * bias.stride[2] * static_cast<int64_t>(size_of(bias.dtype));
-  gather_elements(from, bias.dtype, bias.stride[3], s.m, row);
-  std::fill(row + s.m, row + s.padded, C(0));
+  C* row = thread_scratch<C>(kBiasRow, s.padded_m);
+  gather_elements(row_of(bias, b, h, i), bias.dtype, bias.stride[3], s.m, row);
+  std::fill(row + s.m, row + s.padded_m, C(0));
   return row;
-}
-
-// scores (N, padded) = q k^T; what lies behind column M is set by the callers.
-template <class C>
-C* multiply_scores(const Sizes& s, Matrix<C> q, Matrix<C> k) {
-  C* scores = thread_scratch<C>(kScores, s.n * s.padded);
-  multiply(s.n, s.m, s.d, q, k.transposed(), false, scores, s.padded);
-  return scores;
 }
 
 template <class C>
@@ -92,12 +121,13 @@ Lane<C> scaled_score(const C* row, const C* bias, Lane<C> scale, int64_t j) {
   return bias == nullptr ? score : score + Lane<C>::load(bias + j);
 }
 
-// row = softmax(scale row + bias); returns the largest score and the sum of exponentials.
+// row = softmax(scale row + bias), 0 behind column M; returns the largest score and the sum of
+// exponentials.
 template <class C>
 std::pair<C, C> softmax_scores(C* row, const C* bias, const Sizes& s, Lane<C> scale) {
   const Lane<C> lowest(-std::numeric_limits<C>::infinity());
   Lane<C> best = lowest, sum(0.0);
-  for (int64_t j = 0; j < s.padded; j += kLane<C>) {
+  for (int64_t j = 0; j < s.padded_m; j += kLane<C>) {
     Lane<C> score = scaled_score(row, bias, scale, j);
     if (s.m < j + kLane<C>) score = keep_first(score, s.m - j, lowest);
     best = max(best, score);
@@ -105,14 +135,14 @@ std::pair<C, C> softmax_scores(C* row, const C* bias, const Sizes& s, Lane<C> sc
   }
   const C top = horizontal_max(best);
   const auto shift = Lane<C>::filled(top);
-  for (int64_t j = 0; j < s.padded; j += kLane<C>) {
+  for (int64_t j = 0; j < s.padded_m; j += kLane<C>) {
     const Lane<C> e = exp(Lane<C>::load(row + j) - shift);
     sum = sum + e;
     e.store(row + j);
   }
   const C total = horizontal_sum(sum);
   const auto inverse = Lane<C>::filled(C(1) / total);
-  for (int64_t j = 0; j < s.padded; j += kLane<C>) {
+  for (int64_t j = 0; j < s.padded_m; j += kLane<C>) {
     (Lane<C>::load(row + j) * inverse).store(row + j);
   }
   return {top, total};
@@ -120,22 +150,48 @@ std::pair<C, C> softmax_scores(C* row, const C* bias, const Sizes& s, Lane<C> sc
 
 template <class C>
 void forward_head(const AttentionArgs& args, const Sizes& s, int64_t b, int64_t h) {
-  C* buffer = thread_scratch<C>(kOperands, (s.n + 2 * s.m) * s.d);
-  const Matrix<C> q = read_head(args.q, b, h, &buffer);
-  const Matrix<C> k = read_head(args.k, b, h, &buffer);
-  const Matrix<C> v = read_head(args.v, b, h, &buffer);
-  C* p = multiply_scores(s, q, k);
+  C* keys = thread_scratch<C>(kHead, s.d * s.padded_m + s.m * s.padded_d);  // K^T
+  C* values = keys + s.d * s.padded_m;
+  C* tile = thread_scratch<C>(kTile, 2 * kTileRows * s.padded_d);
+  C* p = thread_scratch<C>(kScores, kTileRows * s.padded_m);
   C* lse = args.lse.as<C>() + (b * s.heads + h) * s.n;
-  C* sums = thread_scratch<C>(kScoreGradients, s.n);
+  C* sums = thread_scratch<C>(kSums, s.n);
+  pack_turned(args.k, b, h, s, tile, keys);
+  pack_rows(args.v, b, h, 0, s.m, s, values);
   const Lane<C> scale(args.scale);
-  for (int64_t i = 0; i < s.n; ++i) {
-    std::tie(lse[i], sums[i]) =
-        softmax_scores(p + i * s.padded, bias_row<C>(args.bias, s, b, h, i), s, scale);
+  for (int64_t first = 0; first < s.n; first += kTileRows) {
+    const int64_t rows = std::min(kTileRows, s.n - first);
+    const Rows<C> q = read_rows(args.q, b, h, first, rows, s, tile);
+    cached_product(rows, s.padded_m, s.d, q.data, q.stride, 1, keys, s.padded_m, false, p,
+                   s.padded_m);
+    for (int64_t i = 0; i < rows; ++i) {
+      const int64_t row = first + i;
+      std::tie(lse[row], sums[row]) =
+          softmax_scores(p + i * s.padded_m, bias_row<C>(args.bias, s, b, h, row), s, scale);
+    }
+    const Rows<C> out = start_rows(args.out, b, h, first, s, tile + kTileRows * s.padded_d);
+    cached_product(rows, s.padded_d, s.m, p, s.padded_m, 1, values, s.padded_d, false, out.data,
+                   out.stride);
+    store_rows(out, args.out, b, h, first, rows, s);
   }
   for_each_lane<C>(s.n, [&](int64_t i, int64_t count) {
     store_lane(load_lane(lse + i, count) + log(load_lane(sums + i, count, C(1))), lse + i, count);
   });
-  write_head<C>(args.out, b, h, s.m, {p, s.padded, 1}, v);
+}
+
+// dS = P (dO V^T - rowsum(dO O)) of one row, times scale, in place of its dO V^T; dbias (M,)
+// collects dS without the scale, or is nullptr.
+template <class C>
+void turn_into_score_gradients(C* ds, const C* p, C dot_of_row, Lane<C> scale, const Sizes& s,
+                               C* dbias) {
+  const auto dot = Lane<C>::filled(dot_of_row);
+  for (int64_t j = 0; j < s.padded_m; j += kLane<C>) {
+    const Lane<C> gradient = Lane<C>::load(p + j) * (Lane<C>::load(ds + j) - dot);
+    (gradient * scale).store(ds + j);
+    if (dbias == nullptr) continue;
+    const int64_t count = std::min<int64_t>(kLane<C>, s.m - j);
+    store_lane(load_lane(dbias + j, count) + gradient, dbias + j, count);
+  }
 }
 
 // dbias (N, M): where this head's gradient of the bias is added, or nullptr.
@@ -143,44 +199,56 @@ template <class C>
 void backward_head(const AttentionBackwardArgs& args, const Sizes& s, int64_t b, int64_t h,
                    C* dbias) {
   const AttentionArgs& f = args.forward;
-  C* buffer = thread_scratch<C>(kOperands, (3 * s.n + 2 * s.m) * s.d);
-  const Matrix<C> q = read_head(f.q, b, h, &buffer);
-  const Matrix<C> k = read_head(f.k, b, h, &buffer);
-  const Matrix<C> v = read_head(f.v, b, h, &buffer);
-  const Matrix<C> out = read_head(f.out, b, h, &buffer);
-  const Matrix<C> dout = read_head(args.dout, b, h, &buffer);
+  const int64_t turned = s.d * s.padded_m, packed = s.m * s.padded_d;
+  C* keys_turned = thread_scratch<C>(kHead, 2 * turned + 3 * packed);  // K^T
+  C* values_turned = keys_turned + turned;
+  C* keys = values_turned + turned;
+  C* dk = keys + packed;
+  C* dv = dk + packed;
+  const int64_t tile_size = kTileRows * s.padded_d;
+  C* tile = thread_scratch<C>(kTile, 4 * tile_size);
+  C* p = thread_scratch<C>(kScores, kTileRows * s.padded_m);
+  C* ds = thread_scratch<C>(kScoreGradients, kTileRows * s.padded_m);
+  pack_turned(f.k, b, h, s, tile, keys_turned);
+  pack_turned(f.v, b, h, s, tile, values_turned);
+  pack_rows(f.k, b, h, 0, s.m, s, keys);
   const C* lse = f.lse.as<C>() + (b * s.heads + h) * s.n;
-
-  C* p = multiply_scores(s, q, k);
   const Lane<C> scale(f.scale);
-  for (int64_t i = 0; i < s.n; ++i) {
-    C* row = p + i * s.padded;
-    const C* bias = bias_row<C>(f.bias, s, b, h, i);
-    const Lane<C> shift(lse[i]);
-    for (int64_t j = 0; j < s.padded; j += kLane<C>) {
-      exp(scaled_score(row, bias, scale, j) - shift).store(row + j);
+  for (int64_t first = 0; first < s.n; first += kTileRows) {
+    const int64_t rows = std::min(kTileRows, s.n - first);
+    const bool accumulate = first > 0;
+    const Rows<C> q = read_rows(f.q, b, h, first, rows, s, tile);
+    const Rows<C> out = read_rows(f.out, b, h, first, rows, s, tile + tile_size);
+    const Rows<C> dout = read_rows(args.dout, b, h, first, rows, s, tile + 2 * tile_size);
+    cached_product(rows, s.padded_m, s.d, q.data, q.stride, 1, keys_turned, s.padded_m, false, p,
+                   s.padded_m);
+    cached_product(rows, s.padded_m, s.d, dout.data, dout.stride, 1, values_turned, s.padded_m,
+                   false, ds, s.padded_m);
+    for (int64_t i = 0; i < rows; ++i) {
+      C* probabilities = p + i * s.padded_m;
+      const C* bias = bias_row<C>(f.bias, s, b, h, first + i);
+      const Lane<C> shift(lse[first + i]);
+      for (int64_t j = 0; j < s.padded_m; j += kLane<C>) {
+        exp(scaled_score(probabilities, bias, scale, j) - shift).store(probabilities + j);
+      }
+      const C dot = row_dot(dout.data + i * dout.stride, out.data + i * out.stride, s.d);
+      turn_into_score_gradients(ds + i * s.padded_m, probabilities, dot, scale, s,
+                                dbias == nullptr ? nullptr : dbias + (first + i) * s.m);
+    }
+    cached_product(s.m, s.padded_d, rows, p, 1, s.padded_m, dout.data, dout.stride, accumulate, dv,
+                   s.padded_d);
+    cached_product(s.m, s.padded_d, rows, ds, 1, s.padded_m, q.data, q.stride, accumulate, dk,
+                   s.padded_d);
+    const Rows<C> dq = start_rows(args.dq, b, h, first, s, tile + 3 * tile_size);
+    cached_product(rows, s.padded_d, s.m, ds, s.padded_m, 1, keys, s.padded_d, false, dq.data,
+                   dq.stride);
+    store_rows(dq, args.dq, b, h, first, rows, s);
+  }
+  for (int64_t j = 0; j < s.m; ++j) {
+    for (const auto& [from, to] : {std::pair(dk, &args.dk), std::pair(dv, &args.dv)}) {
+      scatter_elements(from + j * s.padded_d, s.d, row_of(*to, b, h, j), to->dtype, 1);
     }
   }
-  const Matrix<C> probabilities{p, s.padded, 1};
-  write_head(args.dv, b, h, s.n, probabilities.transposed(), dout);
-
-  // dS = P (dO V^T - rowsum(dO O)), in place of dO V^T and then times scale.
-  C* ds = thread_scratch<C>(kScoreGradients, s.n * s.padded);
-  multiply(s.n, s.m, s.d, dout, v.transposed(), false, ds, s.padded);
-  for (int64_t i = 0; i < s.n; ++i) {
-    C* row = ds + i * s.padded;
-    const Lane<C> dot(row_dot(dout.data + i * dout.row, out.data + i * out.row, s.d));
-    for (int64_t j = 0; j < s.padded; j += kLane<C>) {
-      const Lane<C> gradient = Lane<C>::load(p + i * s.padded + j) * (Lane<C>::load(row + j) - dot);
-      (gradient * scale).store(row + j);
-      if (dbias == nullptr) continue;
-      const int64_t count = std::min<int64_t>(kLane<C>, s.m - j);
-      store_lane(load_lane(dbias + i * s.m + j, count) + gradient, dbias + i * s.m + j, count);
-    }
-  }
-  const Matrix<C> score_gradients{ds, s.padded, 1};
-  write_head(args.dq, b, h, s.m, score_gradients, k);
-  write_head(args.dk, b, h, s.n, score_gradients.transposed(), q);
 }
 
 // The gradient of a bias that the images share: each group of images sums its own, the groups are

@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "cpu/multiply.h"
+#include "cpu/transpose.h"
 
 namespace tessera::cpu {
 
@@ -24,18 +25,7 @@ Matrix<T> pack(Matrix<T> a, int64_t rows, int64_t cols, int64_t padded_rows, int
       std::memcpy(out + i * padded_cols, a.data + i * a.row, static_cast<size_t>(cols) * sizeof(T));
     }
   } else {
-    constexpr int64_t kTile = 16;  // both sides of a transpose stay in L1
-    for (int64_t i0 = 0; i0 < rows; i0 += kTile) {
-      const int64_t i1 = std::min(rows, i0 + kTile);
-      for (int64_t j0 = 0; j0 < cols; j0 += kTile) {
-        const int64_t j1 = std::min(cols, j0 + kTile);
-        for (int64_t i = i0; i < i1; ++i) {
-          for (int64_t j = j0; j < j1; ++j) {
-            out[i * padded_cols + j] = a.data[i * a.row + j * a.col];
-          }
-        }
-      }
-    }
+    transpose(a.data, a.col, a.row, cols, rows, out, padded_cols);
   }
   return {out, padded_cols, 1};
 }

@@ -100,15 +100,19 @@ double peak_of(const Module& model, const std::function<Tensor()>& loss) {
 }
 
 TEST_CASE("the estimated activations are what a step holds at its peak") {
-  MaeConfig config = mae_preset("vit_tiny");
-  config.image_height = config.image_width = 32;
-  config.patch = 4;
-  const int64_t batch = 16;
-  const Mae model(config, 1);
-  const Tensor imgs = random_images(config, batch, 1);
-  const double peak = peak_of(
-      model, [&] { return model.forward(imgs, mask_noise(batch, config.patches(), 1, 1)).loss; });
-  CHECK(peak == Approx(double(batch) * cost_of(config).activation_bytes).epsilon(0.05));
+  const auto check = [](const MaeConfig& config, int64_t batch) {
+    INFO("width " << config.dim);
+    const Mae model(config, 1);
+    const Tensor imgs = random_images(config, batch, 1);
+    const double peak = peak_of(
+        model, [&] { return model.forward(imgs, mask_noise(batch, config.patches(), 1, 1)).loss; });
+    CHECK(peak == Approx(double(batch) * cost_of(config).activation_bytes).epsilon(0.05));
+  };
+  MaeConfig tiny = mae_preset("vit_tiny");
+  tiny.image_height = tiny.image_width = 32;
+  tiny.patch = 4;
+  check(tiny, 16);
+  check(mae_preset("vit_base"), 2);  // wide enough to make layers' inputs again
 }
 
 TEST_CASE("the estimated activations of BEiT and a classifier, too") {
