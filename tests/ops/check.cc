@@ -390,10 +390,13 @@ Faults check_guards(const Case& c) {
       attempt(&faults, c, name(layout, dtype), [&]() -> std::string {
         const Arrays inputs = rounded_inputs(c, make_inputs(c, layout), dtype);
         const Outcome plain = outcome_of(c, inputs, dtype, layout, kGuardDevice);
-        const Watch watch;
-        const Outcome guarded = outcome_of(c, inputs, dtype, layout, kGuardDevice);
-        if (!guard_report().empty()) return guard_report();
-        return differing_bits(guarded, plain);
+        for (const bool aligned : {false, true}) {
+          const Watch watch(aligned);
+          const Outcome guarded = outcome_of(c, inputs, dtype, layout, kGuardDevice);
+          if (!guard_report().empty()) return guard_report();
+          if (std::string d = differing_bits(guarded, plain); !d.empty()) return d;
+        }
+        return "";
       });
     }
   }

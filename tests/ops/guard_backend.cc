@@ -12,7 +12,7 @@ namespace {
 
 constexpr uint8_t kMarginByte = 0xC7;
 constexpr uint8_t kFreshByte = 0xFF;  // a NaN in every floating dtype
-constexpr int64_t kMargin = 192;      // bytes; one element more keeps the data off any alignment
+constexpr int64_t kMargin = 192;      // bytes: a multiple of 64, as blocks are
 
 std::string& report() {
   static std::string text;
@@ -25,7 +25,7 @@ void fault(const char* kernel, const std::string& what) {
 
 Backend* the_real = nullptr;
 Backend& real() { return *the_real; }
-bool watching = false;
+bool watching = false, aligned = false;
 
 // An output of one kernel call, for the length of the call: a block of the device's memory, and its
 // image on the host.
@@ -83,7 +83,7 @@ class Guarded {
 
  private:
   // Where the element at index (0, ..., 0) stands in the block.
-  int64_t first() const { return kMargin + size_ - lowest_ * size_; }
+  int64_t first() const { return kMargin + (aligned ? 0 : size_) - lowest_ * size_; }
   char* lowest_address() const { return static_cast<char*>(out_.data) + lowest_ * size_; }
 
   std::vector<char> read_original() const {
@@ -289,8 +289,9 @@ void install_guard_device(Device device) {
   register_backend(kGuardDevice, guard_backend);
 }
 
-Watch::Watch() {
+Watch::Watch(bool at_64_bytes) {
   watching = true;
+  aligned = at_64_bytes;
   report().clear();
 }
 Watch::~Watch() { watching = false; }

@@ -17,10 +17,11 @@ inline constexpr Device kGuardDevice = Device::kCuda;
 
 void install_guard_device(Device real);
 
-// For as long as it lives, the guard device watches; else it only hands calls on.
+// For as long as it lives, the guard device watches; else it only hands calls on. Outputs lie at
+// multiples of 64 bytes, or at none but their elements' size.
 class Watch {
  public:
-  Watch();
+  explicit Watch(bool aligned);
   ~Watch();
   Watch(const Watch&) = delete;
   Watch& operator=(const Watch&) = delete;
