@@ -18,7 +18,9 @@ programs=(
 )
 
 cd "$root"
-bazel build --config=cuda "${programs[@]/#/\/\/}"
+labels=()
+for program in "${programs[@]}"; do labels+=("//${program%/*}:${program##*/}"); done
+bazel build --config=cuda "${labels[@]}"
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 stage=$scratch/tessera-gpu
