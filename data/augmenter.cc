@@ -1,6 +1,8 @@
 // The steps of one picture.
 #include "data/augmenter.h"
 
+#include <cmath>
+
 #include "data/augment.h"
 #include "data/evaluation.h"
 #include "engine/error.h"
@@ -10,19 +12,30 @@ namespace {
 
 constexpr int kMaxShift = 2;
 
+// The first view's placement in the second view's pixels.
+Placement scaled(const Placement& p, const AugmentOptions& o) {
+  const auto scale = [](int shift, int to, int from) {
+    return static_cast<int>(std::lround(double(shift) * to / from));
+  };
+  return {p.mirrored, scale(p.dy, o.second_height, o.height), scale(p.dx, o.second_width, o.width)};
+}
+
 }  // namespace
 
 Augment augment_from_name(std::string_view name) {
-  for (Augment a : {Augment::kNone, Augment::kCropFlip, Augment::kShiftFlip}) {
+  for (Augment a : {Augment::kNone, Augment::kFlip, Augment::kCropFlip, Augment::kShiftFlip}) {
     if (name == name_of(a)) return a;
   }
-  throw UsageError(fmt::format("[data] no augmentation '{}': none, crop-flip or shift-flip", name));
+  throw UsageError(
+      fmt::format("[data] no augmentation '{}': none, flip, crop-flip or shift-flip", name));
 }
 
 const char* name_of(Augment augment) {
   switch (augment) {
     case Augment::kNone:
       return "none";
+    case Augment::kFlip:
+      return "flip";
     case Augment::kCropFlip:
       return "crop-flip";
     case Augment::kShiftFlip:
@@ -46,30 +59,47 @@ void AugmentOptions::check() const {
                       crop_scale[1]);
   if (rand_augment) rand_augment->check();
   if (erasing) erasing->check();
+  TESSERA_CHECK_USAGE(second_height >= 0 && (second_height > 0) == (second_width > 0),
+                      "[data] a second view of {} x {} pixels", second_width, second_height);
+  TESSERA_CHECK_USAGE(!two_views() || !rand_augment,
+                      "[data] RandAugment would make the two views differ");
 }
 
 Augmenter::Augmenter(const AugmentOptions& options)
-    : options_(options), normalize_(options.mean, options.std) {
+    : options_(options),
+      normalize_(options.mean, options.std),
+      to_unit_(std::vector<float>(options.mean.size(), 0.0f),
+               std::vector<float>(options.mean.size(), 1.0f), options.mean) {
   options_.check();
 }
 
-void Augmenter::operator()(const Image& picture, PhiloxStream& random, float* out) const {
+bool Augmenter::operator()(const Image& picture, PhiloxStream& random, float* out,
+                           float* second) const {
   const int height = options_.height, width = options_.width, channels = options_.channels;
-  if (picture.channels != channels) return (*this)(grayscale(picture, channels), random, out);
+  if (picture.channels != channels) {
+    return (*this)(grayscale(picture, channels), random, out, second);
+  }
   Placement placement;
-  Image fitted;
+  Image fitted, again;
   if (options_.augment == Augment::kCropFlip) {
     const Region box = draw_crop(picture.height, picture.width, options_.crop_scale, random);
     placement.mirrored = random.coin();
     fitted = resize_region(picture, box, height, width, Interpolation::kBicubic);
+    if (options_.two_views()) {
+      again = resize_region(picture, box, options_.second_height, options_.second_width,
+                            Interpolation::kLanczos);
+    }
   } else {
+    if (options_.augment != Augment::kNone) placement.mirrored = random.coin();
     if (options_.augment == Augment::kShiftFlip) {
-      placement.mirrored = random.coin();
       const Shift shift = draw_shift(kMaxShift, random);
       placement.dy = shift.dy;
       placement.dx = shift.dx;
     }
     fitted = fit_picture(picture, height, width, channels);
+    if (options_.two_views()) {
+      again = fit_picture(picture, options_.second_height, options_.second_width, channels);
+    }
   }
   // Before it is mirrored, which makes no difference: its directions are drawn fairly.
   if (options_.rand_augment) fitted = tessera::rand_augment(fitted, *options_.rand_augment, random);
@@ -78,6 +108,8 @@ void Augmenter::operator()(const Image& picture, PhiloxStream& random, float* ou
     const Region box = draw_erasure(*options_.erasing, height, width, random);
     erase(box, channels, height, width, out, random);
   }
+  if (options_.two_views()) to_unit_(again, second, scaled(placement, options_));
+  return placement.mirrored;
 }
 
 }  // namespace tessera

@@ -24,11 +24,12 @@ inline constexpr std::array<float, 3> kCifarStd = {0.247f, 0.2435f, 0.2616f};
 
 enum class Augment {
   kNone,       // shorter side to size, middle cut out
+  kFlip,       // as kNone, mirrored in half of the draws
   kCropFlip,   // random resized crop (bicubic), mirrored in half of the draws
   kShiftFlip,  // as kNone, mirrored in half, moved by up to 2 pixels; zeros (after normalising)
                // move in
 };
-Augment augment_from_name(std::string_view name);  // "none", "crop-flip", "shift-flip"
+Augment augment_from_name(std::string_view name);  // "none", "flip", "crop-flip", "shift-flip"
 const char* name_of(Augment augment);
 
 struct AugmentOptions {
@@ -41,7 +42,12 @@ struct AugmentOptions {
   std::optional<RandomErasing> erasing;           // none: nothing erased
   std::vector<float> mean = {kImageNetMean.begin(), kImageNetMean.end()};  // one a channel
   std::vector<float> std = {kImageNetStd.begin(), kImageNetStd.end()};
+  // BEiT's second view: the same cut, mirrored and moved alike, in another size and with values in
+  // [0, 1]; a random crop through Lanczos. What moves in has the mean's colour, as in the first
+  // view. 0: there is none.
+  int second_height = 0, second_width = 0;
 
+  bool two_views() const { return second_height > 0; }
   void check() const;  // UsageError, one line, for what makes no sense
 };
 
@@ -49,12 +55,14 @@ class Augmenter {
  public:
   // UsageError: options that make no sense.
   explicit Augmenter(const AugmentOptions& options);
-  // Draws and writes the picture's tensor; out: (C, H, W).
-  void operator()(const Image& picture, PhiloxStream& random, float* out) const;
+  // Draws and writes the picture's tensor; out: (C, H, W), second: (C, second H, second W) where
+  // two views are wanted. Whether the picture is mirrored.
+  bool operator()(const Image& picture, PhiloxStream& random, float* out,
+                  float* second = nullptr) const;
 
  private:
   AugmentOptions options_;
-  Normalizer normalize_;
+  Normalizer normalize_, to_unit_;
 };
 
 }  // namespace tessera

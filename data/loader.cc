@@ -43,10 +43,11 @@ struct Loader::Slot {
   Batch batch;
   std::shared_ptr<const std::vector<int64_t>> order;  // of the epoch
   std::vector<Attempts> attempts;                     // by position in the batch
-  float* images = nullptr;                            // the batch's tensor
-  std::exception_ptr failure;                         // other than a broken file
-  int64_t taken = 0, filled = 0;                      // positions; guarded by mutex_, as is
-  bool done = false;                                  // filled, and mixed where that is asked for
+  float* images = nullptr;                            // the batch's tensors
+  float* second = nullptr;
+  std::exception_ptr failure;     // other than a broken file
+  int64_t taken = 0, filled = 0;  // positions; guarded by mutex_, as is
+  bool done = false;              // filled, and mixed where that is asked for
 
   int64_t size() const { return static_cast<int64_t>(attempts.size()); }
 };
@@ -140,8 +141,14 @@ std::shared_ptr<Loader::Slot> Loader::make_slot(int64_t epoch, int64_t k) {
   slot->batch.images =
       Tensor::empty({count, options_.channels, options_.height, options_.width});  // (B, C, H, W)
   slot->images = slot->batch.images.data<float>();
+  if (options_.two_views()) {
+    slot->batch.second =
+        Tensor::empty({count, options_.channels, options_.second_height, options_.second_width});
+    slot->second = slot->batch.second.data<float>();
+  }
   slot->batch.labels.resize(count);
   slot->batch.indices.resize(count);
+  slot->batch.mirrored.resize(count);
   slot->attempts.resize(count);
   return slot;
 }
@@ -228,7 +235,11 @@ void Loader::fill(Slot& slot, int64_t position) const {
 
   PhiloxStream random = stream_at(options_.seed, epoch, kSiteAugment, place);
   const int64_t step = int64_t{options_.channels} * options_.height * options_.width;
-  augment_(*picture, random, slot.images + position * step);
+  const int64_t second_step =
+      int64_t{options_.channels} * options_.second_height * options_.second_width;
+  float* const second = slot.second != nullptr ? slot.second + position * second_step : nullptr;
+  slot.batch.mirrored[position] =
+      augment_(*picture, random, slot.images + position * step, second) ? 1 : 0;
 }
 
 // Of a whole batch. Its stream is that of a place behind all pictures' places of the epoch. A batch

@@ -36,10 +36,12 @@ struct DataOptions : AugmentOptions {
 };
 
 struct Batch {
-  Tensor images;                 // (B, C, H, W) f32, normalised
-  Tensor targets;                // (B, classes) f32, each row of mass 1; undefined without classes
-  std::vector<int64_t> labels;   // (B)
-  std::vector<int64_t> indices;  // (B) into the data set: the pictures really read
+  Tensor images;                  // (B, C, H, W) f32, normalised
+  Tensor second;                  // (B, C, h, w) f32 in [0, 1]; undefined without a second view
+  Tensor targets;                 // (B, classes) f32, each row of mass 1; undefined without classes
+  std::vector<int64_t> labels;    // (B)
+  std::vector<int64_t> indices;   // (B) into the data set: the pictures really read
+  std::vector<uint8_t> mirrored;  // (B) 1 where the picture is mirrored
   int64_t epoch = 0;
   int64_t k = 0;  // number within the epoch
 };

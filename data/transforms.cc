@@ -138,8 +138,10 @@ Image rotate(const Image& image, double angle, Interpolation interpolation, uint
   return affine(image, m, interpolation, fill);
 }
 
-Normalizer::Normalizer(std::span<const float> mean, std::span<const float> std)
-    : levels_(mean.size()) {
+Normalizer::Normalizer(std::span<const float> mean, std::span<const float> std,
+                       std::span<const float> fill)
+    : levels_(mean.size()), fill_(fill.begin(), fill.end()) {
+  fill_.resize(levels_.size(), 0.0f);
   TESSERA_CHECK_USAGE(mean.size() == std.size(), "[normalize] {} means and {} deviations",
                       mean.size(), std.size());
   for (size_t c = 0; c < levels_.size(); ++c) {
@@ -162,15 +164,15 @@ void Normalizer::operator()(const Image& image, float* out, const Placement& pla
     for (int c = 0; c < channels; ++c) {
       float* to = out + (static_cast<int64_t>(c) * height + y) * width;
       if (y - dy < 0 || y - dy >= height) {
-        std::fill(to, to + width, 0.0f);
+        std::fill(to, to + width, fill_[c]);
         continue;
       }
       const std::array<float, 256>& level = levels_[c];
       const uint8_t* from = image.row(y - dy) + c;
-      std::fill(to, to + first, 0.0f);
+      std::fill(to, to + first, fill_[c]);
 #pragma GCC unroll 8  // a tenth faster: the loop is little but its own counting
       for (int x = first, at = start; x < last; ++x, at += step) to[x] = level[from[at]];
-      std::fill(to + last, to + width, 0.0f);
+      std::fill(to + last, to + width, fill_[c]);
     }
   }
 }

@@ -66,7 +66,7 @@ Image equalize(const Image& image);
 // ITU-R 601 luma, in 1 channel or repeated in 3.
 Image grayscale(const Image& image, int channels = 3);
 
-// Where a picture lies in its tensor: mirrored, then moved down and right; zeros move in.
+// Where a picture lies in its tensor: mirrored, then moved down and right.
 struct Placement {
   bool mirrored = false;
   int dy = 0;
@@ -76,12 +76,15 @@ struct Placement {
 // (H, W, C) u8 -> (C, H, W) f32: (x / 255 - mean) / std. mean and std hold one value a channel.
 class Normalizer {
  public:
-  Normalizer(std::span<const float> mean, std::span<const float> std);
+  // fill, one a channel: what moves in, in place of zeros.
+  Normalizer(std::span<const float> mean, std::span<const float> std,
+             std::span<const float> fill = {});
   // Error: a picture with another number of channels. `out` holds as many values as the picture.
   void operator()(const Image& image, float* out, const Placement& placement = {}) const;
 
  private:
   std::vector<std::array<float, 256>> levels_;  // (C, 256): two divisions a pixel become a look-up
+  std::vector<float> fill_;                     // (C)
 };
 
 std::vector<float> to_tensor_normalize(const Image& image, std::span<const float> mean,

@@ -2,6 +2,7 @@
 // best. Rule: the peak is measured in the same run by a large product, since machines are shared
 // and differ; a step is forward, backward and AdamW on pictures that are in memory already.
 #include <algorithm>
+#include <functional>
 #include <memory>
 #include <optional>
 
@@ -9,12 +10,16 @@
 #include "autograd/tape.h"
 #include "engine/backend.h"
 #include "engine/raw.h"
+#include "models/block_masks.h"
 #include "models/flops.h"
 #include "models/presets.h"
+#include "nn/step_random.h"
 #include "tools/bench_report.h"
 #include "tools/command.h"
 #include "tools/machine_flags.h"
+#include "tools/trained_model.h"
 #include "train/adamw.h"
+#include "train/pretrain_beit.h"
 #include "train/profile.h"
 #include "train/recipe.h"
 #include "train/system.h"
@@ -24,8 +29,21 @@ namespace {
 
 constexpr int kWarmUpSteps = 2;  // allocations and the caches' first touch
 
+// A model, and the loss of its next step.
+struct Subject {
+  std::unique_ptr<Module> model;
+  double step_flops = 0;  // of one picture
+  std::function<Tensor(uint32_t step)> loss;
+};
+
+// In f32, as in a training.
+Tensor tokens_by(const Tokenizer& tokenizer, const Tensor& pictures, const Shape& grid) {
+  const Autocast full(DType::kF32);
+  return raw::reshape(tokenizer.encode(pictures), grid);
+}
+
 struct StepBench {
-  std::string model = "mae", arch = "vit_base", precision = "f32";
+  std::string model = "mae", arch = "vit_base", precision = "f32", tokenizer;
   int64_t image_size = 224, patch = 0, batch = 8;
   int steps = 6;
   bool checkpoint_activations = false, profile = false;
@@ -33,39 +51,33 @@ struct StepBench {
   MachineFlags machine;
 
   int run() const {
-    TESSERA_CHECK_USAGE(model == "mae", "--model {}: there is only mae", model);
+    TESSERA_CHECK_USAGE(model == "mae" || model == "beit", "--model {}: there are mae and beit",
+                        model);
+    TESSERA_CHECK_USAGE(tokenizer.empty() || model == "beit", "--tokenizer is for --model beit");
     TESSERA_CHECK_USAGE(batch > 0 && steps > 0, "--batch-size and --steps must be positive");
     output.check();
     machine.apply();
-    MaeConfig config = mae_preset(arch);
-    config.patch = patch > 0 ? patch : default_patch(config.patch, image_size, image_size);
-    config.image_height = config.image_width = image_size;
-    config.check();
-    const double flops = cost_of(config).step_flops;
     const DType low = precision_from_name(precision);
     const double peak = product_peak(low);
-    Mae mae(config, 0);
-    mae.set_checkpointing(checkpoint_activations);
+    const Subject subject = model == "mae" ? mae() : beit();
     AdamWOptions options;
     options.shadow = low;
-    AdamW optimizer(mae, options);
+    AdamW optimizer(*subject.model, options);
     CachingAllocator& allocator = backend(Device::kCpu).allocator();
     allocator.flush();  // what measuring the peak left
     allocator.reset_peak();
     Bytes bytes;
     bytes.arenas = optimizer.arena_bytes();
     std::optional<Profile> watch;
-    const Tensor images =
-        raw::normal({batch, config.channels, image_size, image_size}, {0, 0, kFirstStepSite});
     std::vector<double> times;
     for (int step = 0; step < kWarmUpSteps + steps; ++step) {
       if (profile && step == kWarmUpSteps) watch.emplace();
       const double seconds = seconds_of([&] {
-        const Tensor noise = mask_noise(batch, config.patches(), 0, static_cast<uint32_t>(step));
         optimizer.zero_grad();
+        const StepRandom random(0, static_cast<uint32_t>(step));
         const Autocast autocast(low);
         const size_t before = allocator.stats().live_bytes;
-        const Tensor loss = mae.forward(images, noise).loss;
+        const Tensor loss = subject.loss(static_cast<uint32_t>(step));
         bytes.saved = std::max(bytes.saved, allocator.stats().live_bytes - before);
         backward(loss);
         const ObservedWork work("gradient norm and adamw");
@@ -79,8 +91,59 @@ struct StepBench {
     watch.reset();
     bytes.peak = allocator.stats().peak_bytes;
     bytes.cached = allocator.stats().cached_bytes;
-    output.publish(report(times, flops, peak, bytes));
+    output.publish(report(times, subject.step_flops, peak, bytes));
     return 0;
+  }
+
+  // A preset for pictures of this size.
+  template <class Config>
+  Config sized(Config config) const {
+    config.patch = patch > 0 ? patch : default_patch(config.patch, image_size, image_size);
+    config.image_height = config.image_width = image_size;
+    config.check();
+    return config;
+  }
+
+  Tensor pictures(int64_t side) const {
+    return raw::normal({batch, 3, side, side}, {0, 0, kFirstStepSite});
+  }
+
+  Subject mae() const {
+    const MaeConfig config = sized(mae_preset(arch));
+    auto mae = std::make_unique<Mae>(config, 0);
+    mae->set_checkpointing(checkpoint_activations);
+    const auto loss = [this, mae = mae.get(), config,
+                       images = pictures(image_size)](uint32_t step) {
+      return mae->forward(images, mask_noise(batch, config.patches(), 0, step)).loss;
+    };
+    return {std::move(mae), cost_of(config).step_flops, loss};
+  }
+
+  // With its tokenizer in every step where one is named, else with tokens at hand, as from a cache.
+  Subject beit() const {
+    BeitRecipe recipe;
+    recipe.model = sized(beit_preset(arch));
+    std::shared_ptr<Tokenizer> names;
+    if (!tokenizer.empty()) {
+      names = load_tokenizer(checkpoint_file("--tokenizer", tokenizer)).model;
+      recipe.model.vocab = names->vocab();
+    }
+    const BeitConfig& config = recipe.model;
+    const int64_t target = recipe.target(recipe.mask_ratio);
+    const Shape grid = {batch, config.patches()};
+    const Tensor ids = Tensor::full(grid, 0, DType::kI64);
+    const Tensor seen = names ? raw::uniform({batch, 3, config.grid().rows * names->reduction(),
+                                              config.grid().columns * names->reduction()},
+                                             {0, 0, kFirstStepSite})
+                              : Tensor();
+    auto beit = std::make_unique<Beit>(config, 0);
+    beit->set_checkpointing(checkpoint_activations);
+    const auto loss = [=, this, beit = beit.get(), images = pictures(image_size)](uint32_t step) {
+      const Tensor mask = block_masks(batch, recipe.block_options(target), 0, step);
+      const Tensor tokens = names ? tokens_by(*names, seen, grid) : ids;
+      return beit->forward(images, masked_patches(mask, target), tokens).loss;
+    };
+    return {std::move(beit), cost_of(config, target).step_flops, loss};
   }
 
   // What tensors take. Beside the arenas and what is saved for backward a step needs room for
@@ -131,9 +194,11 @@ struct StepBench {
 Command add_bench_step(CLI::App& bench) {
   CLI::App& app = *bench.add_subcommand("step", "time a whole training step");
   auto settings = std::make_shared<StepBench>();
-  app.add_option("--model", settings->model, "what to train: mae")->capture_default_str();
+  app.add_option("--model", settings->model, "what to train: mae or beit")->capture_default_str();
   app.add_option("--arch", settings->arch, "vit_tiny ... vit_huge")->capture_default_str();
   app.add_option("--image-size", settings->image_size, "pixels a side")->capture_default_str();
+  app.add_option("--tokenizer", settings->tokenizer,
+                 "beit: run this tokenizer in every step [default: tokens are at hand]");
   app.add_option("--patch-size", settings->patch, "pixels a side; 0: the preset's");
   app.add_option("--batch-size", settings->batch, "pictures a step")->capture_default_str();
   app.add_option("--steps", settings->steps, "steps timed, after two that are not")

@@ -15,6 +15,9 @@ struct Command {
 };
 
 Command add_pretrain_mae(CLI::App& pretrain);
+Command add_pretrain_beit(CLI::App& pretrain);
+Command add_tokenizer_train(CLI::App& tokenizer);
+Command add_tokenizer_evaluate(CLI::App& tokenizer);
 Command add_finetune(CLI::App& root);
 Command add_reconstruct(CLI::App& root);
 Command add_evaluate_reconstruction(CLI::App& evaluate);

@@ -71,6 +71,7 @@ int print_groups(FinetuneTask& task, const std::string& data) {
 FinetuneFlags::FinetuneFlags(CLI::App& app) : TrainingFlags(app, recipe) {
   add_model_flags();
   add_data_flags();
+  add_normalisation_flags();
   app.get_option("--image-size")->description("pixels [default: the encoder's]");
   app.get_option("--channels")->description("3 colours or 1 grey [default: the encoder's]");
   for (const char* name : {"--mean", "--std"}) {

@@ -57,14 +57,14 @@ std::array<double, 2> two_numbers(const std::string& flag, const Texts& words) {
   return {number(flag, words[0]), number(flag, words[1])};
 }
 
-std::array<int64_t, 2> image_size_from(const std::string& text) {
+std::array<int64_t, 2> image_size_from(const std::string& flag, const std::string& text) {
   constexpr int64_t kLargest = 1 << 16;
   const auto side = [&](const std::string& digits) {
     int64_t value = 0;
     const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), value);
     TESSERA_CHECK_USAGE(error == std::errc() && end == digits.data() + digits.size() &&
                             value >= 1 && value <= kLargest,
-                        "--image-size {}: wanted N or HxW, in pixels from 1 to {}", text, kLargest);
+                        "{} {}: wanted N or HxW, in pixels from 1 to {}", flag, text, kLargest);
     return value;
   };
   const size_t cross = text.find('x');

@@ -23,7 +23,7 @@ CLI::Validator not_negative();
 std::array<double, 2> two_numbers(const std::string& flag, const Texts& words);
 
 // "224" or "96x128": height, width.
-std::array<int64_t, 2> image_size_from(const std::string& text);
+std::array<int64_t, 2> image_size_from(const std::string& flag, const std::string& text);
 std::string image_size_text(int64_t height, int64_t width);
 
 // --mean and --std: one number a channel, one for all, or the word imagenet or cifar. A grey

@@ -27,7 +27,9 @@ struct InfoFlags {
   MachineFlags machine;
 };
 
-void row(const char* name, const std::string& value) { fmt::print("{:12} {}\n", name, value); }
+void row(std::string_view name, const std::string& value) {
+  fmt::print("{:<12} {}\n", name, value);
+}
 
 // The flags that change the code, as the compiler itself reports them.
 std::string build_flags() {
@@ -87,19 +89,20 @@ void print_machine() {
   row("memory", fmt::format("{} free", gigabytes(available_memory_bytes())));
 }
 
-void print_checkpoint(const CheckpointFlags& flags) {
-  const OpenedCheckpoint opened = open_checkpoint(flags);
-  const MaeRecipe& recipe = opened.recipe;
+// What every training has, and what makes a MAE.
+void print_recipe(const TrainingRecipe& recipe) {
+  row("input", fmt::format("(x - [{}]) / [{}], x in [0, 1]", fmt::join(recipe.mean, ", "),
+                           fmt::join(recipe.std, ", ")));
+  row("data", fmt::format("{}, holdout {}, augment {}", recipe.data_id, recipe.holdout,
+                          name_of(recipe.augment)));
+  row("recipe", fmt::format("batch {} x {}, base lr {}, weight decay {}, betas {} {}, seed {}",
+                            recipe.batch_size, recipe.accumulate, recipe.base_lr,
+                            recipe.weight_decay, recipe.beta1, recipe.beta2, recipe.seed));
+}
+
+void print_mae(const MaeRecipe& recipe) {
   const MaeConfig& model = recipe.model;
   const ModelCost cost = cost_of(model);
-  row("file", opened.path);
-  row("size", fmt::format("{:.1f} MB, {} tensors",
-                          static_cast<double>(std::filesystem::file_size(opened.path)) * 1e-6,
-                          opened.file.file().entries().size()));
-  row("step",
-      fmt::format("{}{}", opened.file.step(),
-                  recipe.max_steps > 0 ? fmt::format(" of {}", recipe.max_steps)
-                                       : fmt::format(", a run of {} epochs", recipe.epochs)));
   row("model",
       fmt::format("{}, {:.2f} million parameters, {:.2f} GFLOP a picture and step", recipe.arch,
                   static_cast<double>(cost.parameters) * 1e-6, cost.step_flops * 1e-9));
@@ -110,13 +113,30 @@ void print_checkpoint(const CheckpointFlags& flags) {
   row("decoder", fmt::format("{} wide, {} blocks, {} heads", model.decoder_dim, model.decoder_depth,
                              model.decoder_heads));
   row("targets", model.norm_pix_loss ? "pixels normalised patch by patch" : "pixels");
-  row("input", fmt::format("(x - [{}]) / [{}], x in [0, 1]", fmt::join(recipe.mean, ", "),
-                           fmt::join(recipe.std, ", ")));
-  row("data", fmt::format("{}, holdout {}, augment {}", recipe.data_id, recipe.holdout,
-                          name_of(recipe.augment)));
-  row("recipe", fmt::format("batch {} x {}, base lr {}, weight decay {}, betas {} {}, seed {}",
-                            recipe.batch_size, recipe.accumulate, recipe.base_lr,
-                            recipe.weight_decay, recipe.beta1, recipe.beta2, recipe.seed));
+  print_recipe(recipe);
+}
+
+void print_checkpoint(const CheckpointFlags& flags) {
+  const std::string path = flags.path();
+  const Checkpoint checkpoint(path);
+  const nlohmann::json& recipe = checkpoint.recipe();
+  const std::string task = task_of(recipe);
+  MaeRecipe mae;
+  if (task == mae.task()) mae = open_checkpoint(flags).recipe;
+  row("file", path);
+  row("size", fmt::format("{:.1f} MB, {} tensors",
+                          static_cast<double>(std::filesystem::file_size(path)) * 1e-6,
+                          checkpoint.file().entries().size()));
+  row("task", task);
+  const int64_t max_steps = recipe.value("max-steps", int64_t{0});
+  row("step", fmt::format("{}{}", checkpoint.step(),
+                          max_steps > 0 ? fmt::format(" of {}", max_steps)
+                                        : fmt::format(", a run of {} epochs",
+                                                      recipe.value("epochs", int64_t{0}))));
+  if (task == mae.task()) return print_mae(mae);
+  for (const auto& [key, value] : recipe.items()) {
+    row(key, value.is_string() ? value.get<std::string>() : value.dump());
+  }
 }
 
 }  // namespace

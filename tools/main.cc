@@ -86,6 +86,10 @@ int run(int argc, char** argv) {
   commands.push_back(add_demo(root));
   CLI::App& pretrain = *root.add_subcommand("pretrain", "train a model on pictures alone");
   commands.push_back(add_pretrain_mae(pretrain));
+  commands.push_back(add_pretrain_beit(pretrain));
+  CLI::App& tokenizer = *root.add_subcommand("tokenizer", "visual tokens, which BEiT predicts");
+  commands.push_back(add_tokenizer_train(tokenizer));
+  commands.push_back(add_tokenizer_evaluate(tokenizer));
   commands.push_back(add_finetune(root));
   commands.push_back(add_reconstruct(root));
   CLI::App& evaluate = *root.add_subcommand("evaluate", "measure what a model has learnt");

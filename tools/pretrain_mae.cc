@@ -32,6 +32,7 @@ constexpr char kNotes[] =
 
 MaeFlags::MaeFlags(CLI::App& app) : TrainingFlags(app, recipe) {
   add_data_flags();
+  add_normalisation_flags();
   add_model_flags();
   add_schedule_flags();
   add_optimiser_flags();
@@ -54,7 +55,7 @@ void MaeFlags::add_model_flags() {
   add("decoder-heads", "N", "decoder attention heads [default: the architecture's]",
       recipe.model.decoder_heads);
   add("mlp-ratio", "R", "hidden width of an MLP over its width", recipe.model.mlp_ratio);
-  add("mask-ratio", "R", "share of the patches that is hidden", recipe.model.mask_ratio);
+  add_mask_flags(recipe.model.mask_ratio, recipe.mask_schedule);
   add("norm-pix-loss", "", "targets normalised patch by patch", recipe.model.norm_pix_loss);
 }
 

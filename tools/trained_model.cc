@@ -11,16 +11,18 @@
 
 namespace tessera {
 
-std::string CheckpointFlags::path() const {
-  TESSERA_CHECK_USAGE(!checkpoint.empty(), "--checkpoint: name a checkpoint or a run's folder");
+std::string checkpoint_file(const std::string& flag, const std::string& given) {
+  TESSERA_CHECK_USAGE(!given.empty(), "{}: name a checkpoint or a run's folder", flag);
   std::error_code ignored;
-  if (!std::filesystem::is_directory(checkpoint, ignored)) return checkpoint;
+  if (!std::filesystem::is_directory(given, ignored)) return given;
   std::vector<std::string> broken;
-  const auto newest = newest_whole_checkpoint(checkpoint, &broken);
-  TESSERA_CHECK_USAGE(newest.has_value(), "--checkpoint: no whole checkpoint in {}{}", checkpoint,
+  const auto newest = newest_whole_checkpoint(given, &broken);
+  TESSERA_CHECK_USAGE(newest.has_value(), "{}: no whole checkpoint in {}{}", flag, given,
                       broken.empty() ? "" : ": " + broken.front());
   return newest->path;
 }
+
+std::string CheckpointFlags::path() const { return checkpoint_file("--checkpoint", checkpoint); }
 
 void CheckpointFlags::add_to(CLI::App& app) {
   app.add_option("--checkpoint", checkpoint, "a checkpoint, or a run's folder: its newest")
@@ -47,7 +49,7 @@ OpenedCheckpoint open_checkpoint(const CheckpointFlags& flags) {
 TrainedModel load_model(const CheckpointFlags& flags) {
   OpenedCheckpoint opened = open_checkpoint(flags);
   auto model = std::make_unique<Mae>(opened.recipe.model);
-  opened.file.load_model(*model);
+  model->load_state_dict(opened.file.weights());
   model->set_training(false);
   return {std::move(opened.path), std::move(opened.recipe), std::move(model)};
 }

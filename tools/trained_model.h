@@ -15,6 +15,10 @@
 
 namespace tessera {
 
+// The file that a user means by a checkpoint or a run's folder: its newest whole one. UsageError
+// names the flag.
+std::string checkpoint_file(const std::string& flag, const std::string& given);
+
 // --checkpoint and --arch.
 struct CheckpointFlags {
   std::string checkpoint;  // a file, or a run's folder: its newest whole one

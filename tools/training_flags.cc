@@ -3,6 +3,8 @@
 
 #include <filesystem>
 
+#include "models/names.h"
+
 namespace tessera {
 
 namespace fs = std::filesystem;
@@ -63,7 +65,7 @@ void TrainingFlags::add_data_flags() {
   add_words(
       "image-size", "N|HxW", "pixels", 1,
       [this](const Texts& words) {
-        const auto [height, width] = image_size_from(words[0]);
+        const auto [height, width] = image_size_from("--image-size", words[0]);
         recipe_.picture().height = height;
         recipe_.picture().width = width;
       },
@@ -72,11 +74,14 @@ void TrainingFlags::add_data_flags() {
         return Texts{image_size_text(height, width)};
       });
   add("channels", "N", "3 colours or 1 grey", recipe_.picture().channels);
-  add_word("augment", "none, crop-flip or shift-flip", recipe_.augment, augment_from_name);
+  add_word("augment", "none, flip, crop-flip or shift-flip", recipe_.augment, augment_from_name);
   add_words(
       "crop-scale", "LOW HIGH", "share of the area that a random crop takes", 2,
       [this](const Texts& words) { recipe_.crop_scale = two_numbers("--crop-scale", words); },
       [this] { return texts_of(recipe_.crop_scale); });
+}
+
+void TrainingFlags::add_normalisation_flags() {
   add_words(
       "mean", "VALUES",
       "subtracted from [0, 1] values: one a channel, imagenet or cifar\n"
@@ -95,6 +100,43 @@ void TrainingFlags::add_data_flags() {
         recipe_.std = std_from(words, recipe_.picture_shape().channels);
       },
       [this] { return texts_of(recipe_.std); });
+}
+
+void TrainingFlags::add_tower_flags(VitConfig& model) {
+  add("patch-size", "N",
+      "side of a patch, pixels\n[default: the architecture's from 128 pixels on, 8 from 64, else "
+      "4]",
+      model.patch);
+  add("dim", "N", "width [default: the architecture's]", model.dim);
+  add("depth", "N", "blocks [default: the architecture's]", model.depth);
+  add("heads", "N", "attention heads [default: the architecture's]", model.heads);
+  add("head-dim", "N", "width of a head [default: dim / heads]", model.head_dim);
+  add("mlp-ratio", "R", "hidden width of an MLP over its width", model.mlp_ratio);
+  add("absolute-positions", "", "learned positions are added to the patches",
+      model.absolute_positions);
+  add_word("relative-bias",
+           "none, shared or per-block: attention learns how much distances\nmatter",
+           model.relative_bias, relative_bias_from_name);
+  add_word("qkv-bias", "none, all or query-value", model.qkv_bias, qkv_bias_from_name);
+  add("layer-scale", "G",
+      "first value of the blocks' learned scales, 0: none\n"
+      "[default: the architecture's]",
+      model.layer_scale);
+  add("drop-path", "P", "share of samples that skip the last block; from 0 in the first",
+      model.drop_path);
+}
+
+void TrainingFlags::add_mask_flags(double& ratio, MaskRatioOptions& schedule) {
+  add("mask-ratio", "R", "share of the patches that is hidden", ratio);
+  add_word("mask-ratio-schedule",
+           "constant; linear or cosine, over the run; or loss: from\n"
+           "--mask-ratio to --mask-ratio-end, as the average loss falls",
+           schedule.schedule, mask_schedule_from_name);
+  add("mask-ratio-end", "R", "where the schedule leads [default: not used]", schedule.end);
+  add("mask-loss-end", "L",
+      "schedule loss: the average loss that leads there\n"
+      "[default: half of the first loss]",
+      schedule.loss_end);
 }
 
 void TrainingFlags::add_schedule_flags() {
@@ -147,6 +189,10 @@ void TrainingFlags::add_run_flags() {
       options.resume, Role::kStart);
   add("checkpoint-every", "N", "steps between checkpoints, 0: every epoch; always at the end",
       options.checkpoint_every, Role::kRun);
+  add("probe-every", "N",
+      "steps between probes of the frozen encoder's features: 2,000\n"
+      "pictures with labels, 1,000 held-out ones judged; 0: never",
+      options.probe_every, Role::kRun);
   add("keep", "N", "checkpoints to keep, the newest", options.keep, Role::kRun);
   add("seed", "N", "of weights, masks, order and augmentation", recipe_.seed);
   add("device", "NAME", "auto, cpu or cuda", machine.device, Role::kRun);

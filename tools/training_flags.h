@@ -13,8 +13,10 @@
 #include <utility>
 #include <vector>
 
+#include "models/vit.h"
 #include "tools/flag_values.h"
 #include "tools/machine_flags.h"
+#include "train/mask_schedule.h"
 #include "train/training.h"
 
 namespace tessera {
@@ -47,6 +49,9 @@ class TrainingFlags {
   };
 
   void add_data_flags();
+  void add_normalisation_flags();          // among those of the data
+  void add_tower_flags(VitConfig& model);  // among those of the model
+  void add_mask_flags(double& ratio, MaskRatioOptions& schedule);
   void add_schedule_flags();
   void add_optimiser_flags();
   void add_run_flags();

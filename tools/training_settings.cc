@@ -68,6 +68,8 @@ void TrainingFlags::check_options() const {
                       options.keep);
   TESSERA_CHECK_USAGE(options.checkpoint_every >= 0, "--checkpoint-every {} must not be negative",
                       options.checkpoint_every);
+  TESSERA_CHECK_USAGE(options.probe_every >= 0, "--probe-every {} must not be negative",
+                      options.probe_every);
   constexpr int kMostWorkers = 256;
   TESSERA_CHECK_USAGE(options.workers >= 0 && options.workers <= kMostWorkers,
                       "--workers {} is not in 0..{}", options.workers, kMostWorkers);
@@ -78,7 +80,8 @@ void TrainingFlags::check_options() const {
 }
 
 bool TrainingFlags::given(const std::string& name) const {
-  return app_.get_option("--" + name)->count() > 0;
+  const CLI::Option* option = app_.get_option_no_throw("--" + name);
+  return option != nullptr && option->count() > 0;
 }
 
 void TrainingFlags::new_run() {
@@ -89,10 +92,10 @@ void TrainingFlags::new_run() {
   for (const Flag& flag : flags_) {
     if (flag.given()) flag.apply();
   }
+  finish_recipe();
   const int64_t channels = recipe_.picture_shape().channels;
   if (recipe_.mean.empty()) recipe_.mean = mean_from({"imagenet"}, channels);
   if (recipe_.std.empty()) recipe_.std = std_from({"imagenet"}, channels);
-  finish_recipe();
 }
 
 void TrainingFlags::resumed_run() {

@@ -8,6 +8,9 @@ namespace {
 
 const std::string kFirstMoment = "optimizer/exp_avg/";
 const std::string kSecondMoment = "optimizer/exp_avg_sq/";
+const std::string kAveraged = "ema/";  // train/ema.h
+
+bool is_averaged(const std::string& name) { return name.starts_with(kAveraged); }
 
 Tensor read_tensor(const SafetensorsReader& file, const SafetensorsEntry& entry) {
   Tensor t = Tensor::empty(entry.shape, entry.dtype);
@@ -90,6 +93,14 @@ void Checkpoint::load_optimizer(AdamW& optimizer, GradScaler& scaler) const {
     scaler.restore(static_cast<double>(whole_number(file_, "loss_scale")),
                    whole_number(file_, "clean_updates"));
   }
+}
+
+std::map<std::string, Tensor> Checkpoint::weights() const {
+  std::map<std::string, Tensor> weights = read_tensors(file_, is_weight);
+  for (auto& [name, tensor] : read_tensors(file_, is_averaged)) {
+    weights[name.substr(kAveraged.size())] = tensor;
+  }
+  return weights;
 }
 
 void Checkpoint::load_more(const std::vector<NamedTensor>& more) const {

@@ -42,6 +42,9 @@ class Checkpoint {
   // Copies the moments into the optimizer (its arena's names) and sets its count of updates, and
   // the scaler's state when it is active.
   void load_optimizer(AdamW& optimizer, GradScaler& scaler) const;
+  // The weights that whoever does not train wants: the averaged ones where some were kept, under
+  // the model's own names.
+  std::map<std::string, Tensor> weights() const;
   // Copies into tensors that were saved as `more`.
   void load_more(const std::vector<NamedTensor>& more) const;
 

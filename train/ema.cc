@@ -1,6 +1,8 @@
 // One shadow a parameter.
 #include "train/ema.h"
 
+#include <algorithm>
+
 #include "engine/raw.h"
 
 namespace tessera {
@@ -13,9 +15,11 @@ WeightAverage::WeightAverage(AdamW& optimizer, double decay)
 }
 
 void WeightAverage::update() {
-  const ScalarArgs share{1 - decay_};
+  const auto updates = static_cast<double>(optimizer_.steps());
+  const double decay = std::min(decay_, (1 + updates) / (10 + updates));
+  const ScalarArgs share{1 - decay};
   for (size_t i = 0; i < shadows_.size(); ++i) {
-    raw::scale_(shadows_[i], decay_);
+    raw::scale_(shadows_[i], decay);
     raw::add_(shadows_[i],
               raw::unary(UnaryOp::kMulScalar, optimizer_.slots()[i].parameter.detach(), share));
   }

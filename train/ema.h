@@ -1,7 +1,7 @@
-// The moving average of the weights: shadow = decay * shadow + (1 - decay) * weight after every
-// update, in f32 (timm's ModelEmaV2, which the references use). Evaluations judge the average.
-// Rule: it starts as a copy of the first weights and averages trained parameters alone; what does
-// not learn is the model's own.
+// The moving average of the weights: after update t (from 1) shadow = d * shadow + (1 - d) * weight
+// in f32, with d = min(decay, (1 + t) / (10 + t)): early on the average is short, so that the
+// first, random weights are soon forgotten (timm's ModelEma with that warm-up). Evaluations judge
+// it. Rule: it averages trained parameters alone; what does not learn is the model's own.
 #pragma once
 
 #include <vector>
@@ -15,6 +15,7 @@ class WeightAverage {
   // decay in (0, 1). The optimizer's arenas must outlive it.
   WeightAverage(AdamW& optimizer, double decay);
 
+  // After each update of the optimizer, whose count it goes by.
   void update();
   // Exchanges the model's weights with the averaged ones; a second call undoes the first.
   void swap();

@@ -116,7 +116,7 @@ VitClassifier& FinetuneTask::build(bool checkpoint_activations) {
   if (!checkpoint_.empty()) {
     const Checkpoint file(checkpoint_);
     const PretrainedEncoder encoder = encoder_in(file);
-    load_encoder(*model_, judged_weights(file), encoder.config.grid());
+    load_encoder(*model_, file.weights(), encoder.config.grid());
     recipe_.encoder = encoder.id;
   }
   if (recipe_.unfreeze_blocks >= 0) model_->train_last_blocks(recipe_.unfreeze_blocks);
@@ -175,7 +175,7 @@ TrainedClassifier load_classifier(const Checkpoint& checkpoint) {
   try {
     trained.recipe.check();
     trained.model = std::make_unique<VitClassifier>(trained.recipe.model);
-    trained.model->load_state_dict(judged_weights(checkpoint));
+    trained.model->load_state_dict(checkpoint.weights());
   } catch (const Error& error) {
     throw Error(fmt::format("{}: {}", checkpoint.file().path(), error.what()));
   }

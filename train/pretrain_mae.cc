@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "models/flops.h"
+#include "models/transfer.h"
 
 namespace tessera {
 namespace {
@@ -28,11 +29,18 @@ std::vector<RecipeField> MaeRecipe::fields() {
       {"mask-ratio", &model.mask_ratio},
   };
   list.insert(list.end(), std::begin(own), std::end(own));
+  const std::vector<RecipeField> schedule = mask_schedule.fields();
+  list.insert(list.end(), schedule.begin(), schedule.end());
   return list;
 }
 
 void MaeRecipe::check() const {
-  model.check();
+  mask_schedule.check();
+  for (const double ratio : mask_schedule.bounds(model.mask_ratio)) {
+    MaeConfig asked = model;
+    asked.mask_ratio = ratio;
+    asked.check();
+  }
   TrainingRecipe::check();
 }
 
@@ -43,9 +51,13 @@ Module& MaeTask::build(bool checkpoint_activations) {
 }
 
 BatchLoss MaeTask::loss(const Batch& batch, const StepPlace& place) {
-  const Tensor noise =
-      mask_noise(batch.images.size(0), recipe_.model.patches(), recipe_.seed, place.iteration);
-  return {model_->forward(batch.images, noise).loss, {}};
+  const int64_t patches = recipe_.model.patches();
+  const double ratio = mask_ratio_.at(place);
+  const Tensor noise = mask_noise(batch.images.size(0), patches, recipe_.seed, place.iteration);
+  const Masking masking = random_masking(noise, kept_patches(patches, ratio));
+  BatchLoss result = {model_->forward(batch.images, masking).loss, {}};
+  if (!recipe_.mask_schedule.constant()) result.figures.emplace_back("mask_ratio", ratio);
+  return result;
 }
 
 Evaluation MaeTask::evaluate(int64_t) {
@@ -71,8 +83,17 @@ Evaluation MaeTask::evaluate(int64_t) {
   return found;
 }
 
+std::unique_ptr<VitEncoder> MaeTask::encoder() const {
+  auto encoder = std::make_unique<VitEncoder>(encoder_of(recipe_.model), FinalNorm::kTokens);
+  encoder->load(*model_);
+  return encoder;
+}
+
 TaskCost MaeTask::cost() const {
-  const ModelCost cost = cost_of(recipe_.model);
+  MaeConfig most = recipe_.model;  // most patches are seen where the least is hidden
+  const auto [first, last] = recipe_.mask_schedule.bounds(most.mask_ratio);
+  most.mask_ratio = std::min(first, last);
+  const ModelCost cost = cost_of(most);
   return {cost.parameters, cost.step_flops, training_bytes(cost, recipe_.batch_size)};
 }
 

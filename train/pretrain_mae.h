@@ -8,14 +8,15 @@
 #include <vector>
 
 #include "models/mae.h"
+#include "train/mask_schedule.h"
 #include "train/reconstruction.h"
 #include "train/training.h"
 
 namespace tessera {
 
 struct MaeRecipe : TrainingRecipe {
-  MaeConfig model;
-
+  MaeConfig model;  // with the mask ratio that the schedule starts from
+  MaskRatioOptions mask_schedule;
   MaeRecipe() { arch = "vit_base"; }
   std::string task() const override { return "pretrain-mae"; }
   std::string command() const override { return "pretrain mae"; }
@@ -28,16 +29,21 @@ struct MaeRecipe : TrainingRecipe {
 
 class MaeTask : public TrainingTask {
  public:
-  explicit MaeTask(const MaeRecipe& recipe) : recipe_(recipe) {}
+  explicit MaeTask(const MaeRecipe& recipe)
+      : recipe_(recipe), mask_ratio_(recipe.model.mask_ratio, recipe.mask_schedule) {}
 
   MaeRecipe& recipe() override { return recipe_; }
   Module& build(bool checkpoint_activations) override;
   BatchLoss loss(const Batch& batch, const StepPlace& place) override;
+  void after_step(const StepPlace&, double loss) override { mask_ratio_.heard(loss); }
   Evaluation evaluate(int64_t step) override;
+  std::unique_ptr<VitEncoder> encoder() const override;
+  std::vector<NamedTensor> state() override { return mask_ratio_.state(); }
   TaskCost cost() const override;
 
  private:
   MaeRecipe recipe_;
+  MaskRatio mask_ratio_;
   std::unique_ptr<Mae> model_;
   std::optional<ReconstructionScores> fills_;  // the same pictures and masks: counted once
 };

@@ -6,12 +6,11 @@
 #include "engine/error.h"
 #include "models/transfer.h"
 #include "train/finetune.h"
+#include "train/pretrain_beit.h"
 #include "train/pretrain_mae.h"
 
 namespace tessera {
 namespace {
-
-constexpr std::string_view kAverage = "ema/";
 
 // FNV-1a.
 uint64_t sum_of(std::string_view text) {
@@ -28,10 +27,15 @@ PretrainedEncoder described(const TrainingRecipe& recipe, const VitConfig& confi
 PretrainedEncoder encoder_of_recipe(const Checkpoint& checkpoint) {
   const std::string task = task_of(checkpoint.recipe());
   MaeRecipe mae;
+  BeitRecipe beit;
   FinetuneRecipe classifier;
   if (task == mae.task()) {
     read_recipe(mae, checkpoint);
     return described(mae, encoder_of(mae.model), FinalNorm::kTokens);
+  }
+  if (task == beit.task()) {
+    read_recipe(beit, checkpoint);
+    return described(beit, beit.model, FinalNorm::kTokens);
   }
   if (task == classifier.task()) {
     read_recipe(classifier, checkpoint);
@@ -42,8 +46,6 @@ PretrainedEncoder encoder_of_recipe(const Checkpoint& checkpoint) {
       fmt::format("{}: a checkpoint of '{}' holds no encoder", checkpoint.file().path(), task));
 }
 
-bool is_average(const std::string& name) { return name.starts_with(kAverage); }
-
 }  // namespace
 
 PretrainedEncoder encoder_in(const Checkpoint& checkpoint) {
@@ -52,14 +54,6 @@ PretrainedEncoder encoder_in(const Checkpoint& checkpoint) {
   encoder.id = fmt::format("{}, step {}, recipe {:016x}", task_of(checkpoint.recipe()),
                            checkpoint.step(), sum_of(checkpoint.recipe().dump()));
   return encoder;
-}
-
-std::map<std::string, Tensor> judged_weights(const Checkpoint& checkpoint) {
-  std::map<std::string, Tensor> weights = read_tensors(checkpoint.file(), is_weight);
-  for (const auto& [name, average] : read_tensors(checkpoint.file(), is_average)) {
-    weights[name.substr(kAverage.size())] = average;
-  }
-  return weights;
 }
 
 }  // namespace tessera

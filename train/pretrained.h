@@ -3,7 +3,6 @@
 // refused by name.
 #pragma once
 
-#include <map>
 #include <string>
 #include <vector>
 
@@ -24,8 +23,5 @@ struct PretrainedEncoder {
 
 // UsageError: the checkpoint of a task that trains no encoder.
 PretrainedEncoder encoder_in(const Checkpoint& checkpoint);
-
-// The weights that the run's own evaluations judged: the averaged ones where it kept an average.
-std::map<std::string, Tensor> judged_weights(const Checkpoint& checkpoint);
 
 }  // namespace tessera

@@ -6,22 +6,19 @@
 #include <future>
 #include <span>
 
-#include "data/draw.h"
 #include "engine/backend.h"
 #include "engine/error.h"
 #include "engine/raw.h"
 #include "models/reconstruct.h"
 #include "train/fills.h"
 #include "train/picture_batches.h"
+#include "train/sheet.h"
 
 namespace tessera {
 namespace {
 
 constexpr int64_t kBatchPixels = 64 * 1024;  // 64 pictures of 32 x 32, one of 256 x 256
 
-// The sheet: small pictures are magnified to at most this side, margins in pixels of the sheet.
-constexpr int64_t kSheetSide = 160;
-constexpr int kMargin = 4;
 constexpr float kHidden = 0.5f;  // hidden patches are drawn mid-grey
 
 // Some pictures and the model's word on them, all in [0, 1] save for what the model overshoots.
@@ -139,38 +136,12 @@ Image reconstruction_sheet(const Mae& model, const EvaluationReader& reader,
                            const std::vector<int64_t>& pictures) {
   const MaeConfig& config = model.config();
   check_mask_ratio(config, mask_ratio);
-  const PictureSize size{config.channels, config.image_height, config.image_width};
   const Completion done = complete(model, reader, normalisation, mask_ratio, seed, pictures);
   TESSERA_CHECK(!done.ids.empty(), "none of {} pictures could be read", pictures.size());
-
-  const int scale =
-      static_cast<int>(std::max<int64_t>(1, kSheetSide / std::max(size.height, size.width)));
-  const int cell_width = static_cast<int>(size.width) * scale + kMargin;
-  const int cell_height = static_cast<int>(size.height) * scale + kMargin;
-  const int rows = static_cast<int>(done.ids.size());
-  Image sheet = blank_picture(4 * cell_width + kMargin, rows * cell_height + kMargin, kWhite);
-
-  const std::vector<float> truths = done.truth.to_vector<float>();
-  const std::vector<float> answers = done.predicted.to_vector<float>();
-  const size_t values = static_cast<size_t>(size.channels * size.pixels());
-  for (int row = 0; row < rows; ++row) {
-    const Pixels truth = Pixels(truths).subspan(row * values, values);
-    const Pixels answer = Pixels(answers).subspan(row * values, values);
-    const uint8_t* hidden = done.hidden.data() + row * size.pixels();
-    std::vector<float> masked(values), pasted(values);  // (C, H, W)
-    for (size_t i = 0; i < values; ++i) {
-      const bool is_hidden = hidden[static_cast<int64_t>(i) % size.pixels()] != 0;
-      masked[i] = is_hidden ? kHidden : truth[i];
-      pasted[i] = is_hidden ? answer[i] : truth[i];
-    }
-    int left = kMargin;
-    for (const Pixels& picture : {truth, Pixels(masked), answer, Pixels(pasted)}) {
-      draw_picture(sheet, left, kMargin + row * cell_height,
-                   picture_of(picture.data(), size.channels, size.height, size.width), scale);
-      left += cell_width;
-    }
-  }
-  return sheet;
+  const Shape grid = {std::ssize(done.ids), 1, config.image_height, config.image_width};
+  const Tensor hidden = raw::to(Tensor::from(done.hidden, grid), DType::kBool);
+  return picture_sheet({done.truth, raw::where(hidden, Tensor::full({}, kHidden), done.truth),
+                        done.predicted, raw::where(hidden, done.predicted, done.truth)});
 }
 
 }  // namespace tessera

@@ -300,7 +300,7 @@ TEST_CASE("Options that make no sense are refused", "[loader]") {
   refused([](DataOptions& o) { o.workers = -1; });
   CHECK_THROWS_AS(Loader(numbered(0), options_of(4, 0)), UsageError);
   CHECK(augment_from_name("shift-flip") == Augment::kShiftFlip);
-  CHECK_THROWS_AS(augment_from_name("flip"), UsageError);
+  CHECK_THROWS_AS(augment_from_name("fog"), UsageError);
 }
 
 TEST_CASE("Other failures surface in next(); a loader can be dropped at any time", "[loader]") {

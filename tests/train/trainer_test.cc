@@ -133,13 +133,16 @@ TEST_CASE("averaged weights equal their formula and are exchanged for an evaluat
   LineRecipe recipe;
   recipe.ema_decay = 0.9;
   LineTask task(recipe);
-  Trainer trainer(task, task.line, kSteps, kSteps);
+  Trainer trainer(task, task.line, 100, 100);
   std::vector<double> expected;
   for (const float w : values(task.line)) expected.push_back(w);
-  for (int64_t step = 0; step < 10; ++step) {
+  for (int64_t step = 0; step < 100; ++step) {
     trainer.step(step, batches_of(recipe, step));
     const std::vector<float> now = values(task.line);
-    for (size_t i = 0; i < now.size(); ++i) expected[i] = 0.9 * expected[i] + 0.1 * now[i];
+    const double t = double(step + 1), decay = std::min(0.9, (1 + t) / (10 + t));
+    for (size_t i = 0; i < now.size(); ++i) {
+      expected[i] = decay * expected[i] + (1 - decay) * now[i];
+    }
   }
   const std::vector<float> weights = values(task.line);
   {

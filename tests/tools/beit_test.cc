@@ -1,0 +1,356 @@
+// From pictures to a tokenizer to BEiT, as a user types it: the files, the resumes, the cache of
+// token ids, the mistakes.
+#include <fmt/format.h>
+#include <signal.h>
+
+#include <filesystem>
+#include <functional>
+#include <nlohmann/json.hpp>
+#include <set>
+
+#include "data/decode.h"
+#include "tests/tools/program.h"
+
+namespace tessera {
+namespace {
+
+namespace fs = std::filesystem;
+using nlohmann::json;
+
+std::string checkpoint_name(int step) { return fmt::format("/step-{:08}.safetensors", step); }
+
+Words tiny_tokenizer(const std::string& out, int steps) {
+  return {"tokenizer",      "train",
+          "--data",         "builtin:40",
+          "--image-size",   "16",
+          "--layers",       "2",
+          "--vocab",        "24",
+          "--width",        "8",
+          "--codebook-dim", "8",
+          "--batch-size",   "4",
+          "--max-steps",    std::to_string(steps),
+          "--augment",      "flip",
+          "--out",          out};
+}
+
+// A tokenizer that others use, trained once.
+const std::string& tokenizer() {
+  static const TempFolder folder;
+  static const std::string path = folder.file("tokenizer");
+  static const Outcome outcome = run(tiny_tokenizer(path, 12) + Words{"--eval-every", "6"});
+  INFO(outcome.err);
+  REQUIRE(outcome.status == 0);
+  return path;
+}
+
+Words tiny_beit(const std::string& out, int steps) {
+  return {"pretrain",     "beit",
+          "--data",       "builtin:40",
+          "--tokenizer",  tokenizer(),
+          "--image-size", "16",
+          "--patch-size", "2",
+          "--arch",       "vit_tiny",
+          "--dim",        "16",
+          "--depth",      "2",
+          "--heads",      "2",
+          "--batch-size", "4",
+          "--max-steps",  std::to_string(steps),
+          "--augment",    "flip",
+          "--eval-every", "0",
+          "--out",        out};
+}
+
+std::vector<json> metrics_of(const std::string& folder) {
+  std::vector<json> records;
+  for (const std::string& line : lines_of(slurp(folder + "/metrics.jsonl"))) {
+    json record = json::parse(line);
+    record.erase("images_per_s");
+    records.push_back(record);
+  }
+  return records;
+}
+
+void expect_mistake(const Words& words, const std::string& named) {
+  std::string typed;
+  for (const std::string& word : words) typed += " " + word;
+  INFO("tessera" << typed);
+  const Outcome outcome = run(words);
+  INFO(outcome.err);
+  CHECK(outcome.status == 2);
+  CHECK(outcome.error_lines() == 1);
+  CHECK(outcome.err.find(named) != std::string::npos);
+  CHECK(outcome.out.empty());
+}
+
+// The same training twice: undisturbed, and stopped in the middle and resumed.
+void check_resume(const std::function<Words(const std::string& out)>& command, const Words& resume,
+                  int steps) {
+  const TempFolder folder;
+  const std::string straight = folder.file("straight"), stopped = folder.file("stopped");
+  const Outcome whole = run(command(straight));
+  INFO(whole.err);
+  REQUIRE(whole.status == 0);
+  Process process(command(stopped));
+  wait_until(
+      [&] { return fs::exists(stopped + "/metrics.jsonl") && metrics_of(stopped).size() >= 8; });
+  process.signal(SIGINT);
+  const Outcome first = process.wait();
+  INFO(first.err);
+  REQUIRE(first.status == 130);
+  std::string words;
+  for (const std::string& word : resume) words += " " + word;
+  CHECK(first.err.find("go on with: tessera" + words + " --resume --out " + stopped) !=
+        std::string::npos);
+  const Outcome second = run(resume + Words{"--resume", "--out", stopped});
+  INFO(second.err);
+  REQUIRE(second.status == 0);
+  CHECK(slurp(stopped + checkpoint_name(steps)) == slurp(straight + checkpoint_name(steps)));
+  CHECK(metrics_of(stopped) == metrics_of(straight));
+}
+
+}  // namespace
+
+TEST_CASE("tokenizer train leaves figures of the codebook and pictures of what tokens keep") {
+  const std::vector<json> records = metrics_of(tokenizer());
+  REQUIRE(records.size() == 12);
+  for (const json& record : records) {
+    CHECK(record.at("codes_used") >= 1);
+    CHECK(record.at("codes_used") <= 24);
+    CHECK(record.at("perplexity") >= 1);
+    CHECK(record.at("kl") >= 0);
+    CHECK(record.at("kl_weight") == 0);
+  }
+  // The temperature falls from 1 to 1/16 over half the run.
+  CHECK(records[0].at("temperature") == 1);
+  CHECK(records[3].at("temperature") == Approx(0.53125));
+  CHECK(records[6].at("temperature") == Approx(0.0625));
+  CHECK(records[11].at("temperature") == Approx(0.0625));
+  CHECK(records[5].contains("eval_psnr"));
+  CHECK(records[11].at("eval_codes_used") >= 1);
+  const Image sheet = read_image(tokenizer() + "/tokens-00000012.png");
+  CHECK(sheet.width > sheet.height / 8);
+}
+
+TEST_CASE("tokenizer evaluate says what is kept, as a table and as JSON") {
+  const TempFolder folder;
+  const Words ask = {"tokenizer", "evaluate", "--checkpoint", tokenizer(), "--data", "builtin:20"};
+  const Outcome text = run(ask + Words{"--out", folder.file("tokens.png")});
+  INFO(text.err);
+  REQUIRE(text.status == 0);
+  CHECK(text.out.find("of 24 tokens in use") != std::string::npos);
+  CHECK(fs::exists(folder.file("tokens.png")));
+  const Outcome line = run(ask + Words{"--json"});
+  const json scores = json::parse(line.out);
+  CHECK(scores.at("images") == 20);
+  CHECK(scores.at("psnr") > 0);
+  CHECK(scores.at("mae") > 0);
+  CHECK(scores.at("codes_used") <= 24);
+}
+
+TEST_CASE("a tokenizer's training stops and goes on to the same bytes") {
+  check_resume(
+      [](const std::string& out) {
+        return tiny_tokenizer(out, 200) + Words{"--kl-weight", "0.01", "--straight-through"};
+      },
+      {"tokenizer", "train"}, 200);
+  check_resume(
+      [](const std::string& out) {
+        return Words{"tokenizer",
+                     "train",
+                     "--arch",
+                     "dalle",
+                     "--image-size",
+                     "16",
+                     "--vocab",
+                     "16",
+                     "--width",
+                     "8",
+                     "--decoder-width",
+                     "8",
+                     "--blocks-per-group",
+                     "1",
+                     "--batch-size",
+                     "4",
+                     "--max-steps",
+                     "100",
+                     "--eval-every",
+                     "0",
+                     "--out",
+                     out};
+      },
+      {"tokenizer", "train"}, 100);
+}
+
+TEST_CASE("BEiT stops and goes on to the same bytes, in every kind of mask and bias") {
+  const std::vector<Words> kinds = {
+      {"--mask", "block", "--accumulate", "2"},
+      {"--mask", "block-exact", "--relative-bias", "per-block", "--precision", "bf16"},
+      {"--mask", "random", "--relative-bias", "none", "--absolute-positions", "--qkv-bias", "all",
+       "--layer-scale", "0", "--head-dim", "4", "--ema-decay", "0.9"},
+      {"--mask-ratio-schedule", "loss", "--mask-ratio-end", "0.6", "--mask-loss-end", "3.1",
+       "--augment", "crop-flip", "--checkpoint-activations"}};
+  for (const Words& kind : kinds) {
+    INFO(kind[1]);
+    check_resume([&](const std::string& out) { return tiny_beit(out, 200) + kind; },
+                 {"pretrain", "beit"}, 200);
+  }
+}
+
+TEST_CASE("a loss-driven mask ratio of a MAE resumes to the same bytes and is logged") {
+  const TempFolder folder;
+  const Words schedule = {"--mask-ratio-schedule", "loss", "--mask-ratio",    "0.5",
+                          "--mask-ratio-end",      "0.9",  "--mask-loss-end", "0.5"};
+  check_resume([&](const std::string& out) { return tiny_pretrain(out, 300) + schedule; },
+               {"pretrain", "mae"}, 300);
+  const std::string linear = folder.file("linear");
+  REQUIRE(run(tiny_pretrain(linear, 40) + Words{"--mask-ratio-schedule", "linear", "--mask-ratio",
+                                                "0.5", "--mask-ratio-end", "0.75"})
+              .status == 0);
+  const std::vector<json> records = metrics_of(linear);
+  CHECK(records.front().at("mask_ratio") == 0.5);
+  CHECK(records.back().at("mask_ratio") == Approx(0.75));
+  std::set<double> levels;
+  for (const json& record : records) levels.insert(record.at("mask_ratio").get<double>());
+  CHECK(levels.size() == 16);
+}
+
+TEST_CASE("cached token ids give the same BEiT, and are made anew when they are damaged") {
+  const TempFolder folder;
+  const std::string cache = folder.file("tokens.safetensors");
+  const std::string plain = folder.file("plain"), cached = folder.file("cached");
+  REQUIRE(run(tiny_beit(plain, 20)).status == 0);
+  const Outcome first = run(tiny_beit(cached, 20) + Words{"--token-cache", cache});
+  INFO(first.err);
+  REQUIRE(first.status == 0);
+  CHECK(first.err.find("token ids of 40 pictures kept") != std::string::npos);
+  CHECK(slurp(plain + checkpoint_name(20)) == slurp(cached + checkpoint_name(20)));
+
+  const std::string again = folder.file("again"), whole = slurp(cache);
+  const Outcome second = run(tiny_beit(again, 20) + Words{"--token-cache", cache});
+  CHECK(second.err.find("token ids from") != std::string::npos);
+  CHECK(slurp(plain + checkpoint_name(20)) == slurp(again + checkpoint_name(20)));
+
+  spill(cache, whole.substr(0, whole.size() / 2));
+  const std::string repaired = folder.file("repaired");
+  const Outcome third = run(tiny_beit(repaired, 20) + Words{"--token-cache", cache});
+  CHECK(third.err.find("is damaged and is made anew") != std::string::npos);
+  CHECK(slurp(cache) == whole);
+  CHECK(slurp(plain + checkpoint_name(20)) == slurp(repaired + checkpoint_name(20)));
+}
+
+TEST_CASE("BEiT learns, and an evaluation draws what it predicts") {
+  const TempFolder folder;
+  const std::string out = folder.file("run");
+  const Outcome outcome = run(tiny_beit(out, 150) +
+                              Words{"--base-lr", "0.2", "--eval-every", "150", "--mask", "random"});
+  INFO(outcome.err);
+  REQUIRE(outcome.status == 0);
+  const std::vector<json> records = metrics_of(out);
+  double before = 0, after = 0;
+  for (size_t i = 0; i < 10; ++i) {
+    before += records[i].at("loss").get<double>() / 10;
+    after += records[records.size() - 1 - i].at("loss").get<double>() / 10;
+  }
+  CHECK(before > after + 0.3);
+  CHECK(records.back().at("eval_masked_accuracy") > 0.1);
+  const Image sheet = read_image(out + "/prediction-00000150.png");
+  CHECK(sheet.height > 8 * 16);
+  CHECK(outcome.err.find("masked tokens right") != std::string::npos);
+  CHECK(outcome.err.find("million parameters") != std::string::npos);
+}
+
+TEST_CASE("a BEiT's encoder is fine-tuned, probed and exported, its checkpoint described") {
+  const TempFolder folder;
+  for (const std::string bias : {"shared", "per-block"}) {
+    INFO(bias);
+    const std::string beit = folder.file("beit-" + bias), tuned = folder.file("tuned-" + bias);
+    REQUIRE(run(tiny_beit(beit, 3) + Words{"--relative-bias", bias, "--ema-decay", "0.5"}).status ==
+            0);
+    const std::vector<Words> uses = {
+        {"finetune", "--checkpoint", beit, "--data", "builtin:20", "--batch-size", "4",
+         "--max-steps", "2", "--eval-every", "0", "--out", tuned},
+        {"features", "--checkpoint", beit, "--data", "builtin:4", "--out",
+         folder.file("features-" + bias + ".npy")},
+        {"info", "--checkpoint", beit},
+        {"info", "--checkpoint", tokenizer()},
+        {"export", "--checkpoint", beit, "--out", folder.file(bias + ".safetensors")}};
+    for (const Words& use : uses) {
+      const Outcome outcome = run(use);
+      INFO(use[0] << ": " << outcome.err);
+      CHECK(outcome.status == 0);
+    }
+    const Outcome info = run({"info", "--checkpoint", beit});
+    CHECK(info.out.find("pretrain-beit") != std::string::npos);
+    CHECK(info.out.find("tokenizer-id") != std::string::npos);
+  }
+}
+
+TEST_CASE("config.toml of BEiT and of tokenizers makes the same run again") {
+  const TempFolder folder;
+  const std::string first = folder.file("first"), second = folder.file("second");
+  REQUIRE(
+      run(tiny_beit(first, 4) + Words{"--mask", "random", "--relative-bias", "per-block"}).status ==
+      0);
+  const Outcome outcome =
+      run({"pretrain", "beit", "--config", first + "/config.toml", "--out", second});
+  INFO(outcome.err);
+  REQUIRE(outcome.status == 0);
+  CHECK(slurp(first + checkpoint_name(4)) == slurp(second + checkpoint_name(4)));
+  const std::string third = folder.file("third");
+  REQUIRE(run({"tokenizer", "train", "--config", tokenizer() + "/config.toml", "--out", third})
+              .status == 0);
+  CHECK(slurp(tokenizer() + checkpoint_name(12)) == slurp(third + checkpoint_name(12)));
+}
+
+TEST_CASE("mistakes about tokenizers, masks and caches are one line") {
+  const TempFolder folder;
+  const std::string out = folder.file("out");
+  const auto beit = [&](const Words& more) { return tiny_beit(out, 4) + more; };
+  expect_mistake({"pretrain", "beit", "--out", out}, "--tokenizer");
+  expect_mistake(beit({"--tokenizer", folder.file("none")}), "none");
+  expect_mistake(beit({"--tokenizer-size", "64"}), "16x16 tokens of it, the model has 8x8 patches");
+  expect_mistake(beit({"--channels", "1"}), "channels");
+  expect_mistake(beit({"--mask-ratio", "0.001"}), "at least one must be masked");
+  expect_mistake(beit({"--mask-ratio", "1"}), "at least one must be masked");
+  expect_mistake(beit({"--min-block", "40"}), "blocks of at least 40 patches");
+  expect_mistake(beit({"--min-block", "9", "--max-block", "8"}), "9 to 8");
+  expect_mistake(beit({"--mask", "holes"}), "holes");
+  expect_mistake(beit({"--mask-ratio-schedule", "linear"}), "--mask-ratio-end");
+  expect_mistake(beit({"--mask-ratio-end", "0.5"}), "--mask-ratio-schedule");
+  expect_mistake(beit({"--relative-bias", "some"}), "some");
+  expect_mistake(beit({"--augment", "crop-flip", "--token-cache", folder.file("t.safetensors")}),
+                 "--token-cache");
+  expect_mistake(beit({"--data", "builtin:", "--token-cache", folder.file("t.safetensors")}),
+                 "--token-cache");
+  expect_mistake(beit({"--token-cache", folder.file("t.bin")}), ".safetensors");
+  expect_mistake(tiny_tokenizer(out, 4) + Words{"--arch", "vae"}, "vae");
+  expect_mistake(tiny_tokenizer(out, 4) + Words{"--image-size", "18"}, "18x18");
+  expect_mistake(tiny_tokenizer(out, 4) + Words{"--temperature-end", "0"}, "--temperature-end");
+  expect_mistake(tiny_tokenizer(out, 4) + Words{"--mean", "0.5"}, "--mean");
+}
+
+TEST_CASE("a checkpoint of another task is named as such") {
+  const TempFolder folder;
+  const std::string mae = folder.file("mae");
+  REQUIRE(run(tiny_pretrain(mae, 2)).status == 0);
+  const std::string other = "it is of the task pretrain-mae, not tokenizer";
+  expect_mistake(tiny_beit(folder.file("out"), 2) + Words{"--tokenizer", mae}, other);
+  expect_mistake({"tokenizer", "evaluate", "--checkpoint", mae}, other);
+  expect_mistake({"reconstruct", "--checkpoint", tokenizer(), "--out", folder.file("x.png")},
+                 "it is of the task tokenizer, not pretrain-mae");
+  fs::remove(mae + "/config.toml");
+  expect_mistake({"tokenizer", "train", "--resume", "--data", "builtin:", "--out", mae}, other);
+}
+
+TEST_CASE("a resumed BEiT wants its own tokenizer and settings") {
+  const TempFolder folder;
+  const std::string out = folder.file("run"), other = folder.file("other");
+  REQUIRE(run(tiny_beit(out, 2)).status == 0);
+  REQUIRE(run(tiny_tokenizer(other, 3)).status == 0);
+  const Words resume = {"pretrain", "beit", "--resume", "--out", out};
+  expect_mistake(resume + Words{"--tokenizer", other}, "another one than the run was started with");
+  expect_mistake(resume + Words{"--mask", "random"}, "--mask random is not the run's own (block)");
+  expect_mistake(resume + Words{"--relative-bias", "none"}, "--relative-bias");
+}
+
+}  // namespace tessera

@@ -1,0 +1,101 @@
+// Progress between two bounds, rounded to a level.
+#include "train/mask_schedule.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <utility>
+
+#include "train/schedule.h"
+
+namespace tessera {
+namespace {
+
+constexpr std::pair<MaskSchedule, const char*> kNames[] = {{MaskSchedule::kConstant, "constant"},
+                                                           {MaskSchedule::kLinear, "linear"},
+                                                           {MaskSchedule::kCosine, "cosine"},
+                                                           {MaskSchedule::kLoss, "loss"}};
+constexpr double kShareOfNew = 0.01;  // a step's share of the average loss
+constexpr double kUnknown = std::numeric_limits<double>::quiet_NaN();
+
+enum { kFirst, kAverage, kLast };
+
+}  // namespace
+
+const char* name_of(MaskSchedule schedule) {
+  return std::find_if(std::begin(kNames), std::end(kNames),
+                      [&](const auto& named) { return named.first == schedule; })
+      ->second;
+}
+
+MaskSchedule mask_schedule_from_name(std::string_view name) {
+  for (const auto& [schedule, word] : kNames) {
+    if (name == word) return schedule;
+  }
+  throw UsageError(
+      fmt::format("--mask-ratio-schedule {}: there are constant, linear, cosine and loss", name));
+}
+
+std::vector<RecipeField> MaskRatioOptions::fields() {
+  std::vector<RecipeField> list = {
+      word_field("mask-ratio-schedule", schedule, mask_schedule_from_name, name_of),
+      {"mask-ratio-end", &end},
+      {"mask-loss-end", &loss_end},
+  };
+  for (RecipeField& field : list) field.optional = true;
+  return list;
+}
+
+void MaskRatioOptions::check() const {
+  if (constant()) {
+    TESSERA_CHECK_USAGE(end < 0 && loss_end < 0,
+                        "--mask-ratio-end and --mask-loss-end need a --mask-ratio-schedule");
+    return;
+  }
+  TESSERA_CHECK_USAGE(end > 0 && end < 1,
+                      "--mask-ratio-schedule {}: --mask-ratio-end must be in (0, 1), got {}",
+                      name_of(schedule), end < 0 ? "none" : fmt::format("{}", end));
+  TESSERA_CHECK_USAGE(schedule == MaskSchedule::kLoss || loss_end < 0,
+                      "--mask-loss-end is for --mask-ratio-schedule loss");
+}
+
+MaskRatio::MaskRatio(double start, const MaskRatioOptions& options)
+    : start_(start), options_(options), losses_(Tensor::full({3}, kUnknown, DType::kF64)) {}
+
+double MaskRatio::progress(const StepPlace& place) const {
+  const double share = double(place.step) / double(std::max<int64_t>(place.total_steps - 1, 1));
+  if (options_.schedule == MaskSchedule::kLinear) return share;
+  if (options_.schedule == MaskSchedule::kCosine) return cosine_between(0, 1, share);
+  const double* losses = losses_.data<double>();
+  const double first = losses[kFirst], now = losses[kAverage];
+  if (std::isnan(now)) return 0;
+  const double end = options_.loss_end >= 0 ? options_.loss_end : first / 2;
+  return first > end ? (first - now) / (first - end) : 1;
+}
+
+double MaskRatio::at(const StepPlace& place) const {
+  if (options_.constant()) return start_;
+  constexpr double kSteps = double(kLevels - 1);
+  const double level = std::round(std::clamp(progress(place), 0.0, 1.0) * kSteps);
+  return start_ + (options_.end - start_) * level / kSteps;
+}
+
+void MaskRatio::heard(double loss) {
+  if (options_.schedule != MaskSchedule::kLoss || !std::isfinite(loss)) return;
+  double* losses = losses_.data<double>();
+  if (std::isnan(losses[kFirst])) {
+    losses[kFirst] = loss;
+  } else if (std::isnan(losses[kAverage])) {
+    losses[kAverage] = losses[kLast];
+  } else {
+    losses[kAverage] += kShareOfNew * (losses[kLast] - losses[kAverage]);
+  }
+  losses[kLast] = loss;
+}
+
+std::vector<NamedTensor> MaskRatio::state() const {
+  if (options_.schedule != MaskSchedule::kLoss) return {};
+  return {{"task/mask_ratio", losses_}};
+}
+
+}  // namespace tessera

@@ -1,0 +1,86 @@
+// There and back again, and counting.
+#include "train/tokenizer_scores.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+#include "autograd/tape.h"
+#include "engine/raw.h"
+#include "train/picture_batches.h"
+#include "train/sheet.h"
+
+namespace tessera {
+
+void CodeUsage::add(const Tensor& ids) {
+  for (const int64_t id : ids.to_vector<int64_t>()) {
+    ++counts_[static_cast<size_t>(id)];
+    ++total_;
+  }
+}
+
+int64_t CodeUsage::used() const {
+  return std::count_if(counts_.begin(), counts_.end(), [](int64_t n) { return n > 0; });
+}
+
+double CodeUsage::perplexity() const {
+  double entropy = 0;
+  for (const int64_t n : counts_) {
+    if (n == 0) continue;
+    const double share = double(n) / double(total_);
+    entropy -= share * std::log(share);
+  }
+  return std::exp(entropy);
+}
+
+std::string CodeUsage::warning() const {
+  const double possible = double(std::min(vocab(), total_));
+  if (double(used()) >= possible / 10 && perplexity() >= possible / 50) return "";
+  return fmt::format(
+      "warning: the codebook has collapsed: {} of {} tokens are in use, as varied as {:.1f}; a "
+      "larger --kl-weight, a slower or higher --temperature-end or a smaller --base-lr keep more "
+      "alive",
+      used(), vocab(), perplexity());
+}
+
+TokenizerScores evaluate_tokenizer(const Tokenizer& tokenizer, const EvaluationReader& reader,
+                                   int64_t limit, const std::function<void(int64_t)>& progress) {
+  const NoGrad no_grad;
+  TokenizerScores scores;
+  scores.usage = CodeUsage(tokenizer.vocab());
+  std::vector<int64_t> pictures(
+      static_cast<size_t>(limit < 0 ? reader.size() : std::min(limit, reader.size())));
+  std::iota(pictures.begin(), pictures.end(), int64_t{0});
+  const auto judge = [&](const PictureBatch& batch) {
+    const Tensor ids = tokenizer.encode(batch.images);
+    scores.usage.add(ids);
+    const std::vector<float> truth = batch.images.to_vector<float>();
+    const std::vector<float> answer = tokenizer.decode(ids).to_vector<float>();
+    const size_t values = truth.size() / batch.pictures.size();  // of a picture
+    for (size_t first = 0; first < truth.size(); first += values) {
+      double absolute = 0, squared = 0;
+      for (size_t i = first; i < first + values; ++i) {
+        const double error = double(truth[i]) - double(answer[i]);
+        absolute += std::abs(error);
+        squared += error * error;
+      }
+      scores.mean_absolute_error += absolute / double(values);
+      scores.psnr += -10 * std::log10(std::max(squared / double(values), 1e-10));
+    }
+    scores.images += std::ssize(batch.pictures);
+  };
+  for_each_batch(reader, pictures, judge, progress);
+  scores.mean_absolute_error /= double(scores.images);
+  scores.psnr /= double(scores.images);
+  return scores;
+}
+
+Image tokenizer_sheet(const Tokenizer& tokenizer, const EvaluationReader& reader,
+                      const std::vector<int64_t>& pictures) {
+  const NoGrad no_grad;
+  const PictureBatch batch = read_batch(reader, pictures);
+  TESSERA_CHECK(batch.images.defined(), "none of {} pictures could be read", pictures.size());
+  return picture_sheet({batch.images, tokenizer.decode(tokenizer.encode(batch.images))});
+}
+
+}  // namespace tessera

@@ -1,0 +1,83 @@
+// Schedules, loss, and the codebook's monitor.
+#include "train/train_tokenizer.h"
+
+#include <algorithm>
+#include <numeric>
+
+#include "autograd/functions.h"
+#include "autograd/tape.h"
+#include "nn/step_random.h"
+#include "train/schedule.h"
+#include "train/tokenizer_scores.h"
+
+namespace tessera {
+namespace {
+
+constexpr int64_t kEvaluationPictures = 256;
+constexpr int64_t kSheetPictures = 8;
+
+// How far a schedule over `steps` has come, 0 to 1; < 0: over this share of the run.
+double progress(const StepPlace& place, int64_t steps, double share_of_run) {
+  const double length = steps >= 0 ? double(steps) : share_of_run * double(place.total_steps);
+  return length > 0 ? std::min(double(place.step) / length, 1.0) : 1.0;
+}
+
+}  // namespace
+
+Module& TokenizerTask::build(bool checkpoint_activations) {
+  TESSERA_CHECK_USAGE(!checkpoint_activations,
+                      "--checkpoint-activations: a tokenizer has no blocks to run again");
+  model_ = make_tokenizer(recipe_);
+  model_->initialize(recipe_.seed);
+  return *model_;
+}
+
+BatchLoss TokenizerTask::loss(const Batch& batch, const StepPlace& place) {
+  const Tensor prepared = model_->prepare(batch.images);
+  const int64_t span = model_->reduction();
+  const Shape grid = {batch.images.size(0), model_->vocab(), recipe_.image_height / span,
+                      recipe_.image_width / span};
+  TokenizerStep step;
+  step.temperature =
+      cosine_between(1, recipe_.temperature_end, progress(place, recipe_.temperature_steps, 0.5));
+  step.kl_weight = cosine_between(0, recipe_.kl_weight, progress(place, recipe_.kl_steps, 0.05));
+  step.straight_through = recipe_.straight_through;
+  const Tensor gumbel = gumbel_noise(grid, StepRandom::current("gumbel noise").next());
+  const TokenizerOutput out = model_->forward(prepared, gumbel, step);
+  CodeUsage usage(model_->vocab());
+  usage.add(argmax(out.logits.detach(), 1));
+  return {out.loss,
+          {{"reconstruction", out.reconstruction.item()},
+           {"kl", out.kl.item()},
+           {"temperature", step.temperature},
+           {"kl_weight", step.kl_weight},
+           {"codes_used", double(usage.used())},
+           {"perplexity", usage.perplexity()}}};
+}
+
+Evaluation TokenizerTask::evaluate(int64_t) {
+  const EvaluationReader& reader = *data().judged;
+  const TokenizerScores scores = evaluate_tokenizer(*model_, reader, kEvaluationPictures);
+  std::vector<int64_t> pictures(static_cast<size_t>(std::min(kSheetPictures, reader.size())));
+  std::iota(pictures.begin(), pictures.end(), int64_t{0});
+  Evaluation found;
+  found.figures = {{"eval_psnr", scores.psnr},
+                   {"eval_mae", scores.mean_absolute_error},
+                   {"eval_codes_used", double(scores.usage.used())},
+                   {"eval_perplexity", scores.usage.perplexity()}};
+  found.summary = fmt::format(
+      "{:.2f} dB, mean error {:.4f} on {} {}; {} of {} tokens in use, perplexity {:.1f}",
+      scores.psnr, scores.mean_absolute_error, scores.images, data().judged_name,
+      scores.usage.used(), scores.usage.vocab(), scores.usage.perplexity());
+  found.pictures.push_back({"tokens", tokenizer_sheet(*model_, reader, pictures)});
+  const std::string warning = scores.usage.warning();
+  if (!warning.empty()) found.warnings.push_back(warning);
+  return found;
+}
+
+TaskCost TokenizerTask::cost() const {
+  const ModelCost cost = recipe_.cost();
+  return {cost.parameters, cost.step_flops, training_bytes(cost, recipe_.batch_size)};
+}
+
+}  // namespace tessera
