@@ -40,6 +40,12 @@ void VitEncoder::load(const std::map<std::string, Tensor>& weights) {
   load_state_dict(own);
 }
 
+void VitEncoder::load(const Module& model) {
+  std::map<std::string, Tensor> weights;
+  for (const auto& [name, tensor] : model.state_dict()) weights[name] = tensor;
+  load(weights);
+}
+
 std::vector<Tensor> VitEncoder::tokens(const Tensor& imgs) const {
   const NoGrad no_grad;
   std::vector<Tensor> tokens;

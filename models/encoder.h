@@ -33,6 +33,7 @@ class VitEncoder : public VitTrunk {
   // Out of the state dict of a MAE, a BEiT or a classifier: takes what the encoder has and leaves
   // decoder, mask token and heads behind. An Error names what is missing or does not fit.
   void load(const std::map<std::string, Tensor>& weights);
+  void load(const Module& model);
 
   // (B, C, H, W), normalised -> for each block its tokens (B, 1 + L, dim), class token first,
   // before any norm that follows the block.

@@ -189,6 +189,10 @@ void TrainingFlags::add_run_flags() {
       options.resume, Role::kStart);
   add("checkpoint-every", "N", "steps between checkpoints, 0: every epoch; always at the end",
       options.checkpoint_every, Role::kRun);
+  add("probe-every", "N",
+      "steps between probes of the frozen encoder's features: 2,000\n"
+      "pictures with labels, 1,000 held-out ones judged; 0: never",
+      options.probe_every, Role::kRun);
   add("keep", "N", "checkpoints to keep, the newest", options.keep, Role::kRun);
   add("seed", "N", "of weights, masks, order and augmentation", recipe_.seed);
   add("device", "NAME", "auto, cpu or cuda", machine.device, Role::kRun);

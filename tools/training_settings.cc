@@ -68,6 +68,8 @@ void TrainingFlags::check_options() const {
                       options.keep);
   TESSERA_CHECK_USAGE(options.checkpoint_every >= 0, "--checkpoint-every {} must not be negative",
                       options.checkpoint_every);
+  TESSERA_CHECK_USAGE(options.probe_every >= 0, "--probe-every {} must not be negative",
+                      options.probe_every);
   constexpr int kMostWorkers = 256;
   TESSERA_CHECK_USAGE(options.workers >= 0 && options.workers <= kMostWorkers,
                       "--workers {} is not in 0..{}", options.workers, kMostWorkers);

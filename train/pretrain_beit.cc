@@ -278,6 +278,12 @@ Image BeitTask::prediction_sheet(const std::vector<int64_t>& pictures) const {
                         decoded(own), decoded(raw::where(mask, guess, own))});
 }
 
+std::unique_ptr<VitEncoder> BeitTask::encoder() const {
+  auto encoder = std::make_unique<VitEncoder>(recipe_.model, FinalNorm::kTokens);
+  encoder->load(*model_);
+  return encoder;
+}
+
 TaskCost BeitTask::cost() const {
   const auto [first, last] = recipe_.mask_schedule.bounds(recipe_.mask_ratio);
   const int64_t target = recipe_.target(std::max(first, last));

@@ -68,6 +68,7 @@ class BeitTask : public TrainingTask {
   BatchLoss loss(const Batch& batch, const StepPlace& place) override;
   void after_step(const StepPlace&, double loss) override { mask_ratio_.heard(loss); }
   Evaluation evaluate(int64_t step) override;
+  std::unique_ptr<VitEncoder> encoder() const override;
   std::vector<NamedTensor> state() override { return mask_ratio_.state(); }
   TaskCost cost() const override;
 

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "models/flops.h"
+#include "models/transfer.h"
 
 namespace tessera {
 namespace {
@@ -80,6 +81,12 @@ Evaluation MaeTask::evaluate(int64_t) {
       {"reconstruction", reconstruction_sheet(*model_, reader, normalisation,
                                               recipe_.model.mask_ratio, recipe_.seed, pictures)});
   return found;
+}
+
+std::unique_ptr<VitEncoder> MaeTask::encoder() const {
+  auto encoder = std::make_unique<VitEncoder>(encoder_of(recipe_.model), FinalNorm::kTokens);
+  encoder->load(*model_);
+  return encoder;
 }
 
 TaskCost MaeTask::cost() const {

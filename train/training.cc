@@ -12,6 +12,7 @@
 #include "train/atomic_file.h"
 #include "train/checkpoint.h"
 #include "train/metrics.h"
+#include "train/online_probe.h"
 #include "train/profile.h"
 #include "train/progress.h"
 #include "train/run_folder.h"
@@ -91,6 +92,7 @@ class Training {
                         options_.data, recipe_.data_id, id);
     recipe_.data_id = id;
     task_.open(data_);
+    if (options_.probe_every > 0) probe_.emplace(data_, recipe_);
     cost_ = task_.cost();
     if (recipe_.ema_decay > 0) cost_.memory_bytes += 4.0 * static_cast<double>(cost_.parameters);
     DataOptions reading = data_options(recipe_, options_, cache_bytes(cost_, options_));
@@ -110,6 +112,8 @@ class Training {
                       options_.resume ? RunFolder::Start::kResume : RunFolder::Start::kNew);
     }
     model_ = &task_.build(options_.checkpoint_activations);
+    TESSERA_CHECK_USAGE(options_.probe_every == 0 || task_.encoder() != nullptr,
+                        "--probe-every: `{}` trains no encoder to be probed", recipe_.command());
     trainer_.emplace(task_, *model_, total_steps_, steps_per_epoch_);
     int64_t step = options_.resume ? load_newest() : 0;
     if (step >= total_steps_) {
@@ -240,6 +244,7 @@ class Training {
     const bool epoch_ends = step % steps_per_epoch_ == 0;
     MetricRecord record = record_of(step, result);
     if (!stop && due(recipe_.eval_every, step, epoch_ends)) evaluate(record);
+    if (!stop && due(options_.probe_every, step, epoch_ends)) probe(record);
     if (!record.values.empty()) log(record);
     const int64_t every = options_.checkpoint_every > 0 ? options_.checkpoint_every : -1;
     if (stop || due(every, step, epoch_ends)) save(step);
@@ -299,6 +304,13 @@ class Training {
     for (const std::string& warning : found.warnings) progress_->say(warning);
   }
 
+  void probe(MetricRecord& record) {
+    const AveragedWeights averaged(trainer_->average());
+    const OnlineProbe::Result found = probe_->measure(*task_.encoder());
+    for (const auto& [name, value] : found.figures) record.add(name, value);
+    progress_->say(fmt::format("step {}: {}", record.step, found.summary));
+  }
+
   void write_profile(int64_t steps) {
     const std::string table = profile_->table(steps), trace = profile_->chrome_trace();
     profile_.reset();
@@ -324,6 +336,7 @@ class Training {
   TaskCost cost_;
   std::unique_ptr<Loader> loader_;
   int64_t steps_per_epoch_ = 0, total_steps_ = 0;
+  std::optional<OnlineProbe> probe_;
   std::optional<RunFolder> folder_;
   Module* model_ = nullptr;  // the task's
   std::optional<Trainer> trainer_;

@@ -14,6 +14,7 @@
 #include "data/image.h"
 #include "data/loader.h"
 #include "data/open.h"
+#include "models/encoder.h"
 #include "nn/module.h"
 #include "train/adamw.h"
 #include "train/recipe.h"
@@ -29,6 +30,7 @@ struct RunOptions {
   int64_t decoded_cache = -1;    // MiB of decoded pictures kept for later epochs; < 0: see the flag
   int64_t checkpoint_every = 0;  // steps; 0: every epoch; always at the end
   int64_t log_every = 1;         // steps between records
+  int64_t probe_every = 0;       // steps between probes of the encoder, and at the end; 0: none
   int keep = 2;
   bool log_json = false;
   bool dry_run = false;
@@ -107,6 +109,9 @@ class TrainingTask {
 
   // In evaluation mode, without gradients, with the averaged weights where some are kept.
   virtual Evaluation evaluate(int64_t step) = 0;
+
+  // A copy of the encoder as it is now, to be looked at; nullptr where none is being trained.
+  virtual std::unique_ptr<VitEncoder> encoder() const { return nullptr; }
 
   // Tensors beyond model and optimizer that a resumed run needs, on the host, of fixed shapes;
   // names begin with "task/". A resume copies into them.

@@ -204,7 +204,7 @@ TEST_CASE("probe: every block, probe and pool in one table, the same for any thr
   CHECK(results[0].contains("lambda"));
   CHECK(results[17].contains("train_top1"));
   const Outcome table = good(all);
-  CHECK(lines_of(table.out).size() == 3 + 2 * 3);
+  CHECK(lines_of(table.out).size() == 2 + 2 * 3);
   CHECK(table.out.find("12 pictures judged, 30 with labels, 3 classes") != std::string::npos);
   CHECK(table.err.empty());
 
@@ -216,6 +216,37 @@ TEST_CASE("probe: every block, probe and pool in one table, the same for any thr
   // A classifier has an encoder, too.
   good({"probe", "--checkpoint", runs().classifier, "--data", runs().train, "--holdout", "0.2",
         "--probe", "ridge"});
+}
+
+TEST_CASE("--probe-every: what probe says of the same pictures, and the run's bytes as they were") {
+  const TempFolder folder;
+  const Words training = tiny_pretrain(folder.file("run"), 4) +
+                         Words{"--data", runs().train, "--holdout", "0.4", "--batch-size", "4"};
+  good(training + Words{"--probe-every", "3"});
+  std::map<int, json> records;
+  for (const std::string& text : lines_of(slurp(folder.file("run/metrics.jsonl")))) {
+    const json record = json::parse(text);
+    records[record["step"]] = record;
+  }
+  for (const int step : {1, 2}) CHECK_FALSE(records[step].contains("probe_knn"));
+  CHECK(records[3].contains("probe_knn"));
+  const json line = json::parse(
+      good({"probe", "--checkpoint", folder.file("run"), "--data", runs().train, "--holdout", "0.4",
+            "--pool", "both", "--probe", "ridge,knn", "--knn-k", "18", "--json"})
+          .out);
+  CHECK(line["test_images"] == 12);
+  CHECK(records[4]["probe_ridge"] == line["results"][0]["top1"]);
+  CHECK(records[4]["probe_knn"] == line["results"][1]["top1"]);
+
+  good(training + Words{"--out", folder.file("plain")});
+  const std::string name = "/step-00000004.safetensors";
+  CHECK(slurp(folder.file("run") + name) == slurp(folder.file("plain") + name));
+
+  const Words again = training + Words{"--out", folder.file("none"), "--probe-every"};
+  check_mistake(again + Words{"-1"}, "--probe-every -1");
+  check_mistake(again + Words{"1", "--holdout", "0"}, "nothing is held out");
+  check_mistake(again + Words{"1", "--data", runs().train + "/ant"}, "no classes");
+  CHECK(!fs::exists(folder.file("none")));
 }
 
 TEST_CASE("attention: one sheet, a row a picture or a block") {
