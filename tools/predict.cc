@@ -3,6 +3,7 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 
+#include "autograd/functions.h"
 #include "data/open.h"
 #include "engine/error.h"
 #include "tools/classifier_task.h"
@@ -36,7 +37,7 @@ int run(const PredictFlags& flags) {
   const std::vector<std::string>& names = task.classes();
   const EvaluationReader reader = task.reader(flags.data, 0);
   const Answers answers = task.answers(reader, spread_over(reader.size(), flags.images));
-  const std::vector<float> values = answers.probabilities.to_vector<float>();
+  const std::vector<float> values = softmax(answers.logits, 1).to_vector<float>();
   size_t width = 0;
   for (const int64_t picture : answers.pictures) {
     width = std::max(width, reader.name(picture).size());

@@ -8,11 +8,11 @@
 #include "tools/command.h"
 #include "tools/encoder_task.h"
 #include "tools/flag_values.h"
-#include "tools/work_progress.h"
 #include "train/classification.h"
 #include "train/linear_probe.h"
 #include "train/neighbours.h"
 #include "train/ridge.h"
+#include "train/work_progress.h"
 
 namespace tessera {
 namespace {

@@ -10,10 +10,10 @@
 #include "tools/command.h"
 #include "tools/machine_flags.h"
 #include "tools/trained_model.h"
-#include "tools/work_progress.h"
 #include "train/picture_batches.h"
 #include "train/tokenizer_recipe.h"
 #include "train/tokenizer_scores.h"
+#include "train/work_progress.h"
 
 namespace tessera {
 namespace {

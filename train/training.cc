@@ -11,6 +11,7 @@
 #include "engine/backend.h"
 #include "train/atomic_file.h"
 #include "train/checkpoint.h"
+#include "train/fnv.h"
 #include "train/metrics.h"
 #include "train/online_probe.h"
 #include "train/profile.h"
@@ -26,17 +27,14 @@ constexpr int64_t kDryRunSteps = 11;     // the first only starts the clock
 constexpr int64_t kUnprofiledSteps = 2;  // they allocate and touch memory for the first time
 constexpr int kInterrupted = 130;        // 128 + SIGINT, as shells count
 
-// What the pictures are, whatever folder they lie in: how many, and a sum (FNV-1a) over labels and
-// file names.
+// What the pictures are, whatever folder they lie in: how many, and a sum over labels and file
+// names.
 std::string data_id_of(const Dataset& data) {
   if (data.endless()) return fmt::format("builtin:{}", data.size());
-  uint64_t sum = 0xcbf29ce484222325u;
+  uint64_t sum = kFnvStart;
   for (int64_t i = 0; i < data.size(); ++i) {
     const std::string path = data.name(i);
-    for (unsigned char c :
-         fmt::format("{} {}\n", data.label(i), path.substr(path.rfind('/') + 1))) {
-      sum = (sum ^ c) * 0x100000001b3u;
-    }
+    sum = fnv1a(fmt::format("{} {}\n", data.label(i), path.substr(path.rfind('/') + 1)), sum);
   }
   return fmt::format("{} pictures, {:016x}", data.size(), sum);
 }
