@@ -79,8 +79,9 @@ void FinetuneRecipe::check() const {
   TESSERA_CHECK_USAGE(unfreeze_blocks <= model.depth,
                       "--unfreeze-blocks {}: the model has {} blocks", unfreeze_blocks,
                       model.depth);
-  TESSERA_CHECK_USAGE(mixup >= 0 && cutmix >= 0,
-                      "--mixup and --cutmix must not be negative, got {} and {}", mixup, cutmix);
+  TESSERA_CHECK_USAGE(is_mixing_alpha(mixup) && is_mixing_alpha(cutmix),
+                      "--mixup and --cutmix must be 0 or from {} to {}, got {} and {}", kLeastAlpha,
+                      kLargestAlpha, mixup, cutmix);
   TESSERA_CHECK_USAGE(label_smoothing >= 0 && label_smoothing < 1,
                       "--label-smoothing must be in [0, 1), got {}", label_smoothing);
   TESSERA_CHECK_USAGE(rand_augment >= 0 && rand_augment <= 10,
