@@ -51,7 +51,9 @@ int run(const PredictFlags& flags) {
                                      {"class", names[static_cast<size_t>(best[0])]},
                                      {"probabilities", nlohmann::ordered_json::object()}};
       for (size_t c = 0; c < names.size(); ++c) line["probabilities"][names[c]] = row[c];
-      fmt::print("{}\n", line.dump());
+      // A file's name may be any bytes; JSON is UTF-8.
+      fmt::print("{}\n",
+                 line.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace));
       continue;
     }
     fmt::print("{:{}}", name, width);

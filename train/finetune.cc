@@ -97,6 +97,7 @@ void FinetuneTask::open(const TrainingData& data) {
 
 void FinetuneTask::take_classes(const std::vector<std::string>& names) {
   check_has_classes(names, "--data");
+  check_are_text(names);
   TESSERA_CHECK_USAGE(recipe_.classes.empty() || recipe_.classes == names,
                       "--data: {} are not the {} of the model's head", described(names),
                       described(recipe_.classes));

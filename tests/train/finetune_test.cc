@@ -160,6 +160,12 @@ TEST_CASE("classes are needed, and stay what they were") {
   FinetuneTask task(small_recipe());
   CHECK(error_of([&] { task.take_classes({}); }).find("no classes") != std::string::npos);
   CHECK(error_of([&] { task.take_classes({"bee"}); }).find("only one class") != std::string::npos);
+  // A recipe could not hold it: nothing is trained that cannot be saved.
+  CHECK_THROWS_AS(task.take_classes({"bee", "caf\xe9"}), UsageError);
+  CHECK(error_of([&] {
+          task.take_classes({"bee", "caf\xe9"});
+        }).find("\"caf\xef\xbf\xbd\"") != std::string::npos);
+  CHECK(task.recipe().classes.empty());
   task.take_classes(kNames);
   task.take_classes(kNames);
   CHECK(task.recipe().model.classes == 3);
