@@ -8,6 +8,7 @@
 #include "tools/encoder_task.h"
 #include "tools/flag_values.h"
 #include "train/atomic_file.h"
+#include "train/file_io.h"
 #include "train/npy.h"
 #include "train/safetensors.h"
 
