@@ -3,6 +3,7 @@
 #include "train/training.h"
 
 #include <cmath>
+#include <exception>
 #include <memory>
 #include <optional>
 
@@ -237,15 +238,21 @@ class Training {
   }
 
   // After a step: its record, a picture and a checkpoint when they are due. Whoever stops wants no
-  // evaluation, only what was learnt.
+  // evaluation, only what was learnt; and that is saved, too, when an evaluation fails.
   void keep_results(int64_t step, const StepResult& result, bool stop) {
     const bool epoch_ends = step % steps_per_epoch_ == 0;
     MetricRecord record = record_of(step, result);
-    if (!stop && due(recipe_.eval_every, step, epoch_ends)) evaluate(record);
-    if (!stop && due(options_.probe_every, step, epoch_ends)) probe(record);
+    std::exception_ptr failure;
+    try {
+      if (!stop && due(recipe_.eval_every, step, epoch_ends)) evaluate(record);
+      if (!stop && due(options_.probe_every, step, epoch_ends)) probe(record);
+    } catch (...) {
+      failure = std::current_exception();
+    }
     if (!record.values.empty()) log(record);
     const int64_t every = options_.checkpoint_every > 0 ? options_.checkpoint_every : -1;
-    if (stop || due(every, step, epoch_ends)) save(step);
+    if (stop || failure || due(every, step, epoch_ends)) save(step);
+    if (failure) std::rethrow_exception(failure);
   }
 
   // The step's figures; none when it is not one to be logged.
