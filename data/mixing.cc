@@ -24,21 +24,36 @@ Region draw_box(double share, int height, int width, PhiloxStream& random) {
   return {top, left, bottom - top, right - left};
 }
 
-}  // namespace
-
-double draw_beta(double alpha, PhiloxStream& random) {
-  TESSERA_CHECK(alpha > 0, "[draw_beta] alpha {} must be positive", alpha);
-  // Jöhnk (1964): quick for alpha up to about 2; 0 + 0 is a pair too small for double.
+// The logarithm of a number from Gamma(alpha, 1) (Marsaglia and Tsang, 2000), at most one try in
+// twenty in vain. Below 1 a number of alpha + 1 is taken times a uniform one to the power 1 /
+// alpha, which may be too small for double: hence the logarithm.
+double draw_log_gamma(double alpha, PhiloxStream& random) {
+  const auto log_uniform = [&random] { return std::log(1 - random.uniform()); };
+  if (alpha < 1) return draw_log_gamma(alpha + 1, random) + log_uniform() / alpha;
+  const double d = alpha - 1.0 / 3, c = 1 / std::sqrt(9 * d);
   for (;;) {
-    const double x = std::pow(random.uniform(), 1 / alpha);
-    const double y = std::pow(random.uniform(), 1 / alpha);
-    if (x + y > 0 && x + y <= 1) return x / (x + y);
+    const double x = random.normal(), v = std::pow(1 + c * x, 3);
+    if (v > 0 && log_uniform() < x * x / 2 + d * (1 - v + std::log(v))) return std::log(d * v);
   }
 }
 
+}  // namespace
+
+bool is_mixing_alpha(double alpha) {
+  return alpha == 0 || (alpha >= kLeastAlpha && alpha <= kLargestAlpha);
+}
+
+double draw_beta(double alpha, PhiloxStream& random) {
+  TESSERA_CHECK(alpha > 0 && is_mixing_alpha(alpha), "[draw_beta] alpha {} is not in {}..{}", alpha,
+                kLeastAlpha, kLargestAlpha);
+  const double x = draw_log_gamma(alpha, random), y = draw_log_gamma(alpha, random);
+  return 1 / (1 + std::exp(y - x));  // X / (X + Y)
+}
+
 void MixOptions::check() const {
-  TESSERA_CHECK_USAGE(mixup_alpha >= 0 && cutmix_alpha >= 0,
-                      "mixup {} and cutmix {} must not be negative", mixup_alpha, cutmix_alpha);
+  TESSERA_CHECK_USAGE(is_mixing_alpha(mixup_alpha) && is_mixing_alpha(cutmix_alpha),
+                      "mixup {} and cutmix {} must be 0 or from {} to {}", mixup_alpha,
+                      cutmix_alpha, kLeastAlpha, kLargestAlpha);
   TESSERA_CHECK_USAGE(is_share(probability) && is_share(cutmix_probability),
                       "probabilities {} of mixing and {} of CutMix must be in [0, 1]", probability,
                       cutmix_probability);

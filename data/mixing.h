@@ -14,6 +14,11 @@
 
 namespace tessera {
 
+// Shares from Beta(alpha, alpha) with any other alpha are 0, 1 or a half for all one can see.
+inline constexpr double kLeastAlpha = 1e-3, kLargestAlpha = 1e3;
+// Whether it is one of these, or 0: no mixing.
+bool is_mixing_alpha(double alpha);
+
 struct MixOptions {
   double mixup_alpha = 0.8;         // shares come from Beta(alpha, alpha); 0: no mixup
   double cutmix_alpha = 1.0;        // the same for CutMix
@@ -40,7 +45,7 @@ void mix_images(const Mix& mix, const Tensor& images);
 Tensor mixed_targets(const Mix& mix, const std::vector<int64_t>& labels, int64_t classes,
                      double label_smoothing);
 
-// A number from Beta(alpha, alpha), alpha > 0.
+// A number from Beta(alpha, alpha), alpha in [kLeastAlpha, kLargestAlpha].
 double draw_beta(double alpha, PhiloxStream& random);
 
 // Random erasing (Zhong et al., 2017): a rectangle of normal noise over a normalised picture.

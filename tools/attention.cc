@@ -8,6 +8,7 @@
 #include "engine/error.h"
 #include "tools/command.h"
 #include "tools/encoder_task.h"
+#include "train/file_io.h"
 
 namespace tessera {
 namespace {
@@ -36,6 +37,7 @@ struct AttentionFlags {
 
 int run(const AttentionFlags& flags) {
   TESSERA_CHECK_USAGE(!flags.out.empty(), "--out: name the PNG file to write");
+  check_place_for_file("--out", flags.out);
   TESSERA_CHECK_USAGE(flags.images > 0 && flags.images <= 1000, "--images {} is not in 1..1000",
                       flags.images);
   const EncoderTask task = prepare(flags.encoder);

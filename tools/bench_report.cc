@@ -2,10 +2,10 @@
 #include "tools/bench_report.h"
 
 #include <algorithm>
-#include <filesystem>
 
 #include "engine/error.h"
 #include "train/atomic_file.h"
+#include "train/file_io.h"
 
 namespace tessera {
 namespace {
@@ -77,12 +77,7 @@ void ReportFlags::add_to(CLI::App& app) {
 }
 
 void ReportFlags::check() const {
-  namespace fs = std::filesystem;
-  if (html.empty()) return;
-  const fs::path path(html), folder = path.has_parent_path() ? path.parent_path() : fs::path(".");
-  std::error_code ignored;
-  TESSERA_CHECK_USAGE(fs::is_directory(folder, ignored) && !fs::is_directory(path, ignored),
-                      "--html {}: no file can be written there", html);
+  if (!html.empty()) check_place_for_file("--html", html);
 }
 
 void ReportFlags::publish(const Report& report) const {

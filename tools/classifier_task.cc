@@ -3,11 +3,7 @@
 
 #include <utility>
 
-#include "autograd/functions.h"
-#include "autograd/tape.h"
 #include "engine/error.h"
-#include "engine/raw.h"
-#include "tools/work_progress.h"
 
 namespace tessera {
 
@@ -36,21 +32,7 @@ void ClassifierTask::check_classes(const std::vector<std::string>& names,
 
 Answers ClassifierTask::answers(const EvaluationReader& reader,
                                 const std::vector<int64_t>& pictures) const {
-  const NoGrad no_grad;
-  const Normalisation normalisation{trained.recipe.mean, trained.recipe.std};
-  Answers answers;
-  std::vector<Tensor> parts;
-  WorkProgress progress("pictures", std::ssize(pictures));
-  for_each_batch(
-      reader, pictures,
-      [&](const PictureBatch& batch) {
-        parts.push_back(softmax((*trained.model)(normalisation.apply(batch.images)), 1));
-        answers.pictures.insert(answers.pictures.end(), batch.pictures.begin(),
-                                batch.pictures.end());
-      },
-      [&](int64_t done) { progress(done); });
-  answers.probabilities = raw::cat(parts, 0);
-  return answers;
+  return answers_of(*trained.model, {trained.recipe.mean, trained.recipe.std}, reader, pictures);
 }
 
 ClassifierTask prepare(const ClassifierFlags& flags) {

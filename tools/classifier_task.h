@@ -22,11 +22,6 @@ struct ClassifierFlags {
   void add_to(CLI::App& app);
 };
 
-struct Answers {
-  std::vector<int64_t> pictures;  // (N) those that could be read
-  Tensor probabilities;           // (N, classes) f32, rows of sum 1
-};
-
 struct ClassifierTask {
   std::string path;
   TrainedClassifier trained;

@@ -5,8 +5,8 @@
 #include <utility>
 
 #include "engine/error.h"
-#include "tools/work_progress.h"
 #include "train/system.h"
+#include "train/work_progress.h"
 
 namespace tessera {
 

@@ -7,7 +7,7 @@
 #include "tools/command.h"
 #include "tools/reconstruction_task.h"
 #include "tools/scores.h"
-#include "tools/work_progress.h"
+#include "train/work_progress.h"
 
 namespace tessera {
 namespace {

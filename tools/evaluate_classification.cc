@@ -10,6 +10,7 @@
 #include "tools/flag_values.h"
 #include "train/classification.h"
 #include "train/confusion_sheet.h"
+#include "train/file_io.h"
 
 namespace tessera {
 namespace {
@@ -69,17 +70,23 @@ void print_json(const Classification& result, const std::vector<std::string>& na
 
 int run(const Flags& flags) {
   TESSERA_CHECK_USAGE(flags.images != 0, "--images must be positive");
+  if (!flags.confusion.empty()) check_place_for_file("--confusion", flags.confusion);
   const ClassifierTask task = prepare(flags.classifier);
   const std::vector<std::string>& names = task.classes();
   const EvaluationReader reader = task.reader(flags.data, flags.holdout);
   check_has_classes(reader.class_names(), "--data " + flags.data);
   task.check_classes(reader.class_names(), flags.data);
+  const double held_out = task.trained.recipe.holdout;
+  if (held_out > 0 && flags.holdout == 0) {
+    fmt::print(stderr,
+               "note: if these are the run's own pictures, it learned from most of them; "
+               "--holdout {:g} judges the others alone\n",
+               held_out);
+  }
   const Answers answers = task.answers(reader, spread_over(reader.size(), flags.images));
-  std::vector<int64_t> labels;
-  for (const int64_t picture : answers.pictures) labels.push_back(reader.label(picture));
-  const Classification result = classify(answers.probabilities, labels);
-  if (!flags.confusion.empty()) write_png(flags.confusion, confusion_sheet(result, names));
+  const Classification result = classify(answers.logits, answers.labels);
   flags.json ? print_json(result, names) : print_table(result, names);
+  if (!flags.confusion.empty()) write_png(flags.confusion, confusion_sheet(result, names));
   return 0;
 }
 

@@ -8,6 +8,7 @@
 #include "tools/encoder_task.h"
 #include "tools/flag_values.h"
 #include "train/atomic_file.h"
+#include "train/file_io.h"
 #include "train/npy.h"
 #include "train/safetensors.h"
 
@@ -36,16 +37,21 @@ struct FeaturesFlags {
 
 using nlohmann::ordered_json;
 
+// On one line. A file's name may be any bytes; JSON is UTF-8.
+std::string text_of(const ordered_json& value) {
+  return value.dump(-1, ' ', false, ordered_json::error_handler_t::replace);
+}
+
 void write_as_safetensors(const FeaturesFlags& flags, int64_t block, const Features& features,
                           const Tensor& table, const EvaluationReader& reader) {
   ordered_json names = ordered_json::array();
   for (const int64_t picture : features.pictures) names.push_back(reader.name(picture));
   Metadata metadata = {
-      {"names", names.dump()}, {"block", std::to_string(block)}, {"pool", flags.pool}};
+      {"names", text_of(names)}, {"block", std::to_string(block)}, {"pool", flags.pool}};
   std::vector<SafetensorsTensor> tensors = {
       {"features", table.dtype(), table.shape(), table.view().data}};
   if (!reader.class_names().empty()) {
-    metadata["classes"] = ordered_json(reader.class_names()).dump();
+    metadata["classes"] = text_of(reader.class_names());
     tensors.push_back(
         {"labels", DType::kI64, {std::ssize(features.labels)}, features.labels.data()});
   }
@@ -61,7 +67,7 @@ void write_as_npy(const std::string& stem, const Features& features, const Tenso
       line["label"] = features.labels[row];
       line["class"] = reader.class_names()[static_cast<size_t>(features.labels[row])];
     }
-    lines += line.dump() + "\n";
+    lines += text_of(line) + "\n";
   }
   write_npy(stem + ".npy", table);
   write_file_atomically(stem + ".jsonl", lines);
@@ -71,6 +77,7 @@ int run(const FeaturesFlags& flags) {
   const bool safetensors = flags.out.ends_with(".safetensors"), npy = flags.out.ends_with(".npy");
   TESSERA_CHECK_USAGE(!flags.out.empty(), "--out: name the file to write");
   TESSERA_CHECK_USAGE(safetensors || npy, "--out {}: it ends in .safetensors or .npy", flags.out);
+  check_place_for_file("--out", flags.out);
   TESSERA_CHECK_USAGE(flags.images != 0, "--images must be positive");
   const Pool pool = pool_from_name(flags.pool);
   const EncoderTask task = prepare(flags.encoder);

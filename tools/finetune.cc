@@ -13,7 +13,6 @@
 #include "tools/finetune_flags.h"
 #include "tools/trained_model.h"
 #include "train/pretrained.h"
-#include "train/run_folder.h"
 
 namespace tessera {
 namespace {
@@ -92,12 +91,12 @@ FinetuneFlags::FinetuneFlags(CLI::App& app) : TrainingFlags(app, recipe) {
 void FinetuneFlags::add_model_flags() {
   begin_group("Model");
   add_path("checkpoint", "PATH", "the encoder: a checkpoint, or a run's folder: its newest",
-           checkpoint_, Role::kRun);
+           checkpoint_, Role::kOrigin);
   add("from-scratch", "", "random weights: the same training without the pre-training",
       recipe.from_scratch);
   add("arch", "NAME",
       "with --from-scratch and without --checkpoint; else refuse another\n"
-      "[default: the encoder's]",
+      "[default: the encoder's; from scratch vit_base]",
       recipe.arch);
   add("patch-size", "N", "the same [default: the encoder's]", recipe.model.patch);
   add_word("pooling", "what the head reads: mean (of the patches) or class-token",
@@ -122,10 +121,6 @@ void FinetuneFlags::add_regularisation_flags() {
 
 std::string FinetuneFlags::encoder_file() const {
   return recipe.from_scratch || goes_on() ? "" : CheckpointFlags{checkpoint_, ""}.path();
-}
-
-bool FinetuneFlags::goes_on() const {
-  return !options.out.empty() && !list_checkpoints(options.out).empty();
 }
 
 bool FinetuneFlags::comes_first(const std::string& flag) const {

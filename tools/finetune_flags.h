@@ -25,8 +25,6 @@ class FinetuneFlags : public TrainingFlags {
   bool comes_first(const std::string& flag) const override;
   void start_from_arch() override;
   void finish_recipe() override;
-  // Whether a checkpoint in --out says what the model is: a resumed run's.
-  bool goes_on() const;
 
   std::string checkpoint_;       // a file or a run's folder
   int64_t published_patch_ = 0;  // of an architecture that is trained from scratch

@@ -3,6 +3,7 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 
+#include "autograd/functions.h"
 #include "data/open.h"
 #include "engine/error.h"
 #include "tools/classifier_task.h"
@@ -36,7 +37,7 @@ int run(const PredictFlags& flags) {
   const std::vector<std::string>& names = task.classes();
   const EvaluationReader reader = task.reader(flags.data, 0);
   const Answers answers = task.answers(reader, spread_over(reader.size(), flags.images));
-  const std::vector<float> values = answers.probabilities.to_vector<float>();
+  const std::vector<float> values = softmax(answers.logits, 1).to_vector<float>();
   size_t width = 0;
   for (const int64_t picture : answers.pictures) {
     width = std::max(width, reader.name(picture).size());
@@ -50,7 +51,9 @@ int run(const PredictFlags& flags) {
                                      {"class", names[static_cast<size_t>(best[0])]},
                                      {"probabilities", nlohmann::ordered_json::object()}};
       for (size_t c = 0; c < names.size(); ++c) line["probabilities"][names[c]] = row[c];
-      fmt::print("{}\n", line.dump());
+      // A file's name may be any bytes; JSON is UTF-8.
+      fmt::print("{}\n",
+                 line.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace));
       continue;
     }
     fmt::print("{:{}}", name, width);

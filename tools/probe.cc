@@ -8,11 +8,11 @@
 #include "tools/command.h"
 #include "tools/encoder_task.h"
 #include "tools/flag_values.h"
-#include "tools/work_progress.h"
 #include "train/classification.h"
 #include "train/linear_probe.h"
 #include "train/neighbours.h"
 #include "train/ridge.h"
+#include "train/work_progress.h"
 
 namespace tessera {
 namespace {
@@ -21,9 +21,9 @@ constexpr char kNotes[] =
     "The encoder stays as it is. A picture becomes its class token, the mean of its patches' "
     "tokens\n"
     "or both; on what comes out for the pictures with labels stand three probes:\n"
-    "  ridge   least squares on the labels, solved exactly; its strength is chosen on a fifth of "
-    "the\n"
-    "          pictures with labels\n"
+    "  ridge   least squares on the labels; its strength is chosen on a fifth of the pictures "
+    "with\n"
+    "          labels\n"
     "  knn     the nearest pictures vote, weighted by exp(cosine / temperature) (Wu et al., 2018)\n"
     "  linear  batch norm and a linear layer, trained with SGD or LARS and a cosine schedule\n"
     "The pictures judged are the held-out ones of --data, or those of --test-data. Whatever block "
@@ -84,6 +84,11 @@ ProbeResult run_probe(const ProbeFlags& flags, const std::string& probe, int64_t
   Tensor scores;
   if (probe == "ridge") {
     const RidgeProbe ridge = ridge_probe(examples, train.labels, classes, queries);
+    if (!(ridge.residual <= kRidgeResidual)) {
+      fmt::print(stderr,
+                 "note: block {}, {}: the ridge regression stopped at a residual of {:.0e}\n",
+                 block, name_of(pool), ridge.residual);
+    }
     result.more["lambda"] = ridge.lambda;
     scores = ridge.scores;
   } else if (probe == "knn") {

@@ -6,6 +6,7 @@
 #include "engine/error.h"
 #include "tools/command.h"
 #include "tools/reconstruction_task.h"
+#include "train/file_io.h"
 
 namespace tessera {
 namespace {
@@ -29,6 +30,7 @@ struct ReconstructFlags {
 
 int run(const ReconstructFlags& flags) {
   TESSERA_CHECK_USAGE(!flags.out.empty(), "--out: name the PNG file to write");
+  check_place_for_file("--out", flags.out);
   TESSERA_CHECK_USAGE(flags.images > 0 && flags.images <= 1000, "--images {} is not in 1..1000",
                       flags.images);
   const ReconstructionTask task = prepare(flags.task);

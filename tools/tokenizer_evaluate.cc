@@ -10,10 +10,10 @@
 #include "tools/command.h"
 #include "tools/machine_flags.h"
 #include "tools/trained_model.h"
-#include "tools/work_progress.h"
 #include "train/picture_batches.h"
 #include "train/tokenizer_recipe.h"
 #include "train/tokenizer_scores.h"
+#include "train/work_progress.h"
 
 namespace tessera {
 namespace {
@@ -38,6 +38,7 @@ struct EvaluateFlags {
 int run(const EvaluateFlags& flags) {
   constexpr int64_t kSheetPictures = 8;
   TESSERA_CHECK_USAGE(flags.images >= 0, "--images {} must not be negative", flags.images);
+  if (!flags.out.empty()) check_place_for_file("--out", flags.out);
   flags.machine.apply();
   const TrainedTokenizer tokenizer =
       load_tokenizer(checkpoint_file("--checkpoint", flags.checkpoint));
@@ -49,10 +50,6 @@ int run(const EvaluateFlags& flags) {
     WorkProgress progress("pictures", images);
     return evaluate_tokenizer(*tokenizer.model, reader, images, std::ref(progress));
   }();
-  if (!flags.out.empty()) {
-    write_png(flags.out, tokenizer_sheet(*tokenizer.model, reader,
-                                         spread_over(reader.size(), kSheetPictures)));
-  }
   const std::string warning = scores.usage.warning();
   if (!warning.empty()) fmt::print(stderr, "{}\n", warning);
   if (flags.json) {
@@ -69,6 +66,10 @@ int run(const EvaluateFlags& flags) {
         scores.images, flags.data, scores.psnr, scores.mean_absolute_error, scores.usage.used(),
         scores.usage.vocab(), 100.0 * double(scores.usage.used()) / double(scores.usage.vocab()),
         scores.usage.perplexity());
+  }
+  if (!flags.out.empty()) {
+    write_png(flags.out, tokenizer_sheet(*tokenizer.model, reader,
+                                         spread_over(reader.size(), kSheetPictures)));
   }
   return 0;
 }

@@ -50,7 +50,8 @@ void TrainingFlags::add_path(const std::string& name, const std::string& unit,
   const auto show = [&field] {
     if (field.empty()) return Texts{};
     if (field.starts_with("builtin:")) return Texts{field};
-    return Texts{fs::absolute(field).lexically_normal().string()};
+    const fs::path full = fs::absolute(field).lexically_normal();  // "/a/b/" is "/a/b"
+    return Texts{(full.has_filename() ? full : full.parent_path()).string()};
   };
   finish({option, role, [&field, path] { field = *path; }, show}, unit, help);
 }

@@ -44,6 +44,7 @@ class TrainingFlags {
 
   enum class Role {
     kResult,  // part of the recipe: a resumed run cannot change it
+    kOrigin,  // where the first weights were: once there is a checkpoint, it cannot be changed
     kRun,     // kept with the run, free to change
     kStart,   // this start alone; not written into config.toml
   };
@@ -79,6 +80,8 @@ class TrainingFlags {
   }
 
   bool given(const std::string& name) const;
+  // Whether --resume found a checkpoint, which knows all of the recipe.
+  bool goes_on() const { return goes_on_; }
 
   // For a new run: the flags that come first have been applied, no other has; and: all have been.
   virtual bool comes_first(const std::string& flag) const { return flag == "arch"; }
@@ -109,6 +112,7 @@ class TrainingFlags {
   std::string group_;        // of the flags being added
   std::vector<Flag> flags_;  // in the order in which they are applied and written
   std::string config_file_;
+  bool goes_on_ = false;
 };
 
 template <class T>

@@ -105,9 +105,9 @@ void TrainingFlags::resumed_run() {
   const std::string out = options.out;
   TESSERA_CHECK_USAGE(!out.empty(), "--resume: name the run's folder with --out");
   const bool data_named = given("data");
-  const bool has_checkpoint = !list_checkpoints(out).empty();
+  goes_on_ = !list_checkpoints(out).empty();
   // Another task's run is refused by name, before its settings are taken for this one's.
-  if (has_checkpoint) read_recipe_of_run(recipe_, out);
+  if (goes_on_) read_recipe_of_run(recipe_, out);
 
   // What the checkpoint does not hold (where the pictures are, how often to save) is in the run's
   // config.toml, and so is everything while there is no checkpoint yet.
@@ -120,10 +120,10 @@ void TrainingFlags::resumed_run() {
   for (const Flag& flag : flags_) flag.option->clear();
   typed.give_back();
 
-  TESSERA_CHECK_USAGE(has_checkpoint || has_config, "--resume: {} holds no run to go on with", out);
+  TESSERA_CHECK_USAGE(goes_on_ || has_config, "--resume: {} holds no run to go on with", out);
   TESSERA_CHECK_USAGE(has_config || data_named,
                       "--resume: {} is gone; name the pictures with --data", config);
-  if (has_checkpoint) read_recipe_of_run(recipe_, out);
+  if (goes_on_) read_recipe_of_run(recipe_, out);
 
   check_same();
   const MachineFlags before = machine;
@@ -142,11 +142,13 @@ void TrainingFlags::resumed_run() {
   }
 }
 
-// Each typed flag of the recipe must say what the run's own recipe says.
+// Each typed flag of the recipe must say what the run's own recipe says, and the weights' origin
+// what its config.toml says.
 void TrainingFlags::check_same() {
   const nlohmann::json of_run = to_json(recipe_);
   for (const Flag& flag : flags_) {
-    if (!flag.given() || flag.role != Role::kResult) continue;
+    const bool fixed = flag.role == Role::kResult || (flag.role == Role::kOrigin && goes_on_);
+    if (!flag.given() || !fixed) continue;
     const Texts before = flag.show();
     flag.apply();
     const Texts now = flag.show();

@@ -89,8 +89,9 @@ Image attention_sheet(const VitEncoder& encoder, const Normalisation& normalisat
                       std::span<const int64_t> blocks) {
   const VitConfig& config = encoder.config();
   const PictureBatch batch = read_batch(reader, pictures);
-  batch.say_what_is_broken();
-  TESSERA_CHECK(!batch.pictures.empty(), "none of {} pictures could be read", pictures.size());
+  PassedOver passed_over;
+  passed_over.note(batch);
+  passed_over.check_any_was_read();
 
   const int64_t side = std::max(config.image_height, config.image_width);
   const int scale = static_cast<int>(std::max<int64_t>(1, kCellSide / side));

@@ -89,6 +89,15 @@ std::vector<std::string> names_in(const std::string& folder) {
   return names;
 }
 
+void check_place_for_file(std::string_view flag, const std::string& path) {
+  namespace fs = std::filesystem;
+  const std::string folder = folder_of(path);
+  std::error_code ignored;
+  const bool there = fs::is_directory(folder, ignored) && !fs::is_directory(path, ignored);
+  TESSERA_CHECK_USAGE(there && ::access(folder.c_str(), W_OK) == 0,
+                      "{} {}: no file can be written there", flag, path);
+}
+
 std::string folder_of(const std::string& path) {
   const std::string folder = std::filesystem::path(path).parent_path().string();
   return folder.empty() ? "." : folder;

@@ -49,6 +49,10 @@ std::string read_file(const std::string& path, size_t max_bytes);
 // Names of what lies in a folder, sorted; none when it cannot be read.
 std::vector<std::string> names_in(const std::string& folder);
 
+// UsageError that names the flag where no file can be made: no such folder, not ours to write in,
+// or a folder itself. For commands that work long before they write.
+void check_place_for_file(std::string_view flag, const std::string& path);
+
 // The folder part of a path: "a/b" -> "a", "b" -> ".", "/b" -> "/".
 std::string folder_of(const std::string& path);
 

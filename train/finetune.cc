@@ -1,20 +1,20 @@
 // The classifier's recipe, loss and scores.
 #include "train/finetune.h"
 
-#include <unistd.h>
+#include <functional>
 
 #include "autograd/functions.h"
+#include "autograd/tape.h"
 #include "engine/raw.h"
 #include "models/flops.h"
 #include "models/names.h"
 #include "models/transfer.h"
 #include "train/classification.h"
-#include "train/normalisation.h"
 #include "train/parameter_groups.h"
 #include "train/picture_batches.h"
 #include "train/pretrained.h"
-#include "train/system.h"
 #include "train/vit_fields.h"
+#include "train/work_progress.h"
 
 namespace tessera {
 namespace {
@@ -30,9 +30,14 @@ std::string described(const std::vector<std::string>& classes) {
                      classes.size() > named ? ", ..." : "");
 }
 
-// A large set takes minutes; a terminal sees how far it is, on the line of the progress bar.
-void show_progress(int64_t done) {
-  if (is_terminal(STDERR_FILENO)) fmt::print(stderr, "\r\x1b[K{} pictures judged", done);
+// The recipe is JSON, and JSON is UTF-8; a folder's name may be any bytes.
+void check_are_text(const std::vector<std::string>& names) {
+  using nlohmann::json;
+  for (const std::string& name : names) {
+    const std::string shown = json(name).dump(-1, ' ', false, json::error_handler_t::replace);
+    TESSERA_CHECK_USAGE(json::parse(shown) == name,
+                        "--data: the name of the class folder {} is not UTF-8; rename it", shown);
+  }
 }
 
 }  // namespace
@@ -74,8 +79,9 @@ void FinetuneRecipe::check() const {
   TESSERA_CHECK_USAGE(unfreeze_blocks <= model.depth,
                       "--unfreeze-blocks {}: the model has {} blocks", unfreeze_blocks,
                       model.depth);
-  TESSERA_CHECK_USAGE(mixup >= 0 && cutmix >= 0,
-                      "--mixup and --cutmix must not be negative, got {} and {}", mixup, cutmix);
+  TESSERA_CHECK_USAGE(is_mixing_alpha(mixup) && is_mixing_alpha(cutmix),
+                      "--mixup and --cutmix must be 0 or from {} to {}, got {} and {}", kLeastAlpha,
+                      kLargestAlpha, mixup, cutmix);
   TESSERA_CHECK_USAGE(label_smoothing >= 0 && label_smoothing < 1,
                       "--label-smoothing must be in [0, 1), got {}", label_smoothing);
   TESSERA_CHECK_USAGE(rand_augment >= 0 && rand_augment <= 10,
@@ -91,6 +97,7 @@ void FinetuneTask::open(const TrainingData& data) {
 
 void FinetuneTask::take_classes(const std::vector<std::string>& names) {
   check_has_classes(names, "--data");
+  check_are_text(names);
   TESSERA_CHECK_USAGE(recipe_.classes.empty() || recipe_.classes == names,
                       "--data: {} are not the {} of the model's head", described(names),
                       described(recipe_.classes));
@@ -139,19 +146,11 @@ Evaluation FinetuneTask::evaluate(int64_t) {
   const EvaluationReader& reader = *data().judged;
   const bool held_out = data().split.held_out->size() > 0;
   const Normalisation normalisation{recipe_.mean, recipe_.std};
-  std::vector<Tensor> logits;  // (B, classes) each
-  std::vector<int64_t> labels;
-  for_each_batch(
-      reader, spread_over(reader.size(), held_out ? -1 : kTrainingPictures),
-      [&](const PictureBatch& batch) {
-        logits.push_back((*model_)(normalisation.apply(batch.images)));
-        for (const int64_t picture : batch.pictures) labels.push_back(reader.label(picture));
-      },
-      show_progress);
-  if (is_terminal(STDERR_FILENO)) fmt::print(stderr, "\r\x1b[K");
-  const Tensor all = raw::cat(logits, 0);
-  const Classification scores = classify(all, labels);
-  const double loss = cross_entropy(all, Tensor::from(labels, {std::ssize(labels)})).item();
+  const Answers answers = answers_of(*model_, normalisation, reader,
+                                     spread_over(reader.size(), held_out ? -1 : kTrainingPictures));
+  const Classification scores = classify(answers.logits, answers.labels);
+  const Tensor labels = Tensor::from(answers.labels, {std::ssize(answers.labels)});
+  const double loss = cross_entropy(answers.logits, labels).item();
   Evaluation found;
   found.figures = {
       {"eval_top1", 100 * scores.top1}, {"eval_top5", 100 * scores.top5}, {"eval_loss", loss}};
@@ -166,6 +165,26 @@ TaskCost FinetuneTask::cost() const {
   const ModelCost cost =
       cost_of(recipe_.model, recipe_.unfreeze_blocks < 0 ? -1 : depth - recipe_.unfreeze_blocks);
   return {cost.parameters, cost.step_flops, training_bytes(cost, recipe_.batch_size)};
+}
+
+Answers answers_of(const VitClassifier& model, const Normalisation& normalisation,
+                   const EvaluationReader& reader, std::span<const int64_t> pictures) {
+  const NoGrad no_grad;
+  Answers answers;
+  std::vector<Tensor> logits;                               // (B, classes) each
+  WorkProgress progress("pictures", std::ssize(pictures));  // a large set takes minutes
+  for_each_batch(
+      reader, pictures,
+      [&](const PictureBatch& batch) {
+        logits.push_back(model(normalisation.apply(batch.images)));
+        for (const int64_t picture : batch.pictures) {
+          answers.pictures.push_back(picture);
+          answers.labels.push_back(reader.label(picture));
+        }
+      },
+      std::ref(progress));
+  answers.logits = raw::cat(logits, 0);
+  return answers;
 }
 
 TrainedClassifier load_classifier(const Checkpoint& checkpoint) {

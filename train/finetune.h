@@ -5,10 +5,13 @@
 #pragma once
 
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
+#include "data/evaluation.h"
 #include "models/vit.h"
+#include "train/normalisation.h"
 #include "train/training.h"
 
 namespace tessera {
@@ -43,7 +46,7 @@ class FinetuneTask : public TrainingTask {
       : recipe_(recipe), checkpoint_(checkpoint) {}
 
   FinetuneRecipe& recipe() override { return recipe_; }
-  // UsageError: pictures without classes, or with others than the recipe's.
+  // UsageError: pictures without classes, or with others than the recipe's; names not in UTF-8.
   void open(const TrainingData& data) override;
   void configure(DataOptions& reading) const override;
   VitClassifier& build(bool checkpoint_activations) override;
@@ -60,6 +63,15 @@ class FinetuneTask : public TrainingTask {
   std::string checkpoint_;
   std::unique_ptr<VitClassifier> model_;
 };
+
+// What a classifier says of pictures.
+struct Answers {
+  std::vector<int64_t> pictures, labels;  // (N) of those that could be read
+  Tensor logits;                          // (N, classes) f32
+};
+// With progress on stderr, without gradients. Error when not one picture could be read.
+Answers answers_of(const VitClassifier& model, const Normalisation& normalisation,
+                   const EvaluationReader& reader, std::span<const int64_t> pictures);
 
 // A fine-tuned model out of a checkpoint, in evaluation mode, with the weights that the run's own
 // evaluations judged.

@@ -16,8 +16,20 @@ constexpr int64_t kMostPictures = 256;
 
 }  // namespace
 
-void PictureBatch::say_what_is_broken() const {
-  for (const std::string& line : broken) fmt::print(stderr, "passed over: {}\n", line);
+void PassedOver::note(const PictureBatch& batch) {
+  read_ += std::ssize(batch.pictures);
+  asked_ += std::ssize(batch.pictures) + std::ssize(batch.broken);
+  held_back_.insert(held_back_.end(), batch.broken.begin(), batch.broken.end());
+  if (read_ == 0) return;
+  for (const std::string& line : held_back_) fmt::print(stderr, "passed over: {}\n", line);
+  held_back_.clear();
+}
+
+void PassedOver::check_any_was_read() const {
+  if (read_ > 0) return;
+  TESSERA_CHECK(asked_ > 0, "there are no pictures to look at");
+  TESSERA_CHECK(asked_ > 1, "{}", held_back_[0]);
+  throw Error(fmt::format("none of {} pictures could be read: {}", asked_, held_back_[0]));
 }
 
 PictureBatch read_batch(const EvaluationReader& reader, std::span<const int64_t> pictures) {
@@ -51,18 +63,17 @@ void for_each_batch(const EvaluationReader& reader, std::span<const int64_t> pic
     const auto part = pictures.subspan(first, std::min(size, pictures.size() - first));
     return std::async(std::launch::async, [&reader, part] { return read_batch(reader, part); });
   };
-  int64_t readable = 0;
+  PassedOver passed_over;
   std::future<PictureBatch> next;
   if (!pictures.empty()) next = start(0);
   for (size_t first = 0; first < pictures.size(); first += size) {
     const PictureBatch batch = next.get();
     if (first + size < pictures.size()) next = start(first + size);
-    batch.say_what_is_broken();
+    passed_over.note(batch);
     if (!batch.pictures.empty()) work(batch);
-    readable += std::ssize(batch.pictures);
     if (progress) progress(static_cast<int64_t>(std::min(first + size, pictures.size())));
   }
-  TESSERA_CHECK(readable > 0, "none of {} pictures could be read", pictures.size());
+  passed_over.check_any_was_read();
 }
 
 std::vector<int64_t> spread_over(int64_t set_size, int64_t count) {

@@ -19,8 +19,18 @@ struct PictureBatch {
   std::vector<int64_t> pictures;    // those that could be read, by their number in the reader
   Tensor images;                    // (B, C, H, W) f32 in [0, 1]; undefined when there is none
   std::vector<std::string> broken;  // for each other one the decoder's line
+};
 
-  void say_what_is_broken() const;  // on stderr
+// Names the pictures that are passed over, on stderr; but not before one could be read: where none
+// can, there is one line in all, the Error's.
+class PassedOver {
+ public:
+  void note(const PictureBatch& batch);
+  void check_any_was_read() const;  // Error with the first reason
+
+ private:
+  int64_t asked_ = 0, read_ = 0;
+  std::vector<std::string> held_back_;
 };
 
 // The named pictures, in this order.

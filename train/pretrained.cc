@@ -1,23 +1,15 @@
 // From a recipe to the tower that it describes.
 #include "train/pretrained.h"
 
-#include <string_view>
-
 #include "engine/error.h"
 #include "models/transfer.h"
 #include "train/finetune.h"
+#include "train/fnv.h"
 #include "train/pretrain_beit.h"
 #include "train/pretrain_mae.h"
 
 namespace tessera {
 namespace {
-
-// FNV-1a.
-uint64_t sum_of(std::string_view text) {
-  uint64_t sum = 0xcbf29ce484222325u;
-  for (const unsigned char c : text) sum = (sum ^ c) * 0x100000001b3u;
-  return sum;
-}
 
 PretrainedEncoder described(const TrainingRecipe& recipe, const VitConfig& config,
                             FinalNorm final_norm) {
@@ -52,7 +44,7 @@ PretrainedEncoder encoder_in(const Checkpoint& checkpoint) {
   PretrainedEncoder encoder = encoder_of_recipe(checkpoint);
   encoder.config.drop_path = 0;  // belongs to a training, not to the encoder
   encoder.id = fmt::format("{}, step {}, recipe {:016x}", task_of(checkpoint.recipe()),
-                           checkpoint.step(), sum_of(checkpoint.recipe().dump()));
+                           checkpoint.step(), fnv1a(checkpoint.recipe().dump()));
   return encoder;
 }
 

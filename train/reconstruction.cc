@@ -31,10 +31,10 @@ struct Completion {
 
 Completion complete(const Mae& model, const EvaluationReader& reader,
                     const Normalisation& normalisation, double mask_ratio, uint64_t seed,
-                    std::span<const int64_t> pictures) {
+                    std::span<const int64_t> pictures, PassedOver& passed_over) {
   const MaeConfig& config = model.config();
   const PictureBatch batch = read_batch(reader, pictures);
-  batch.say_what_is_broken();
+  passed_over.note(batch);
   Completion result;
   result.ids = batch.pictures;
   if (result.ids.empty()) return result;
@@ -90,10 +90,12 @@ ReconstructionScores evaluate_reconstruction(const Mae& model, const EvaluationR
   const int64_t batch = std::max<int64_t>(1, kBatchPixels / size.pixels());
 
   ReconstructionScores total;
+  PassedOver passed_over;
   for (int64_t first = 0; first < wanted; first += batch) {
     std::vector<int64_t> pictures;
     for (int64_t i = first; i < std::min(first + batch, wanted); ++i) pictures.push_back(i);
-    const Completion done = complete(model, reader, normalisation, mask_ratio, seed, pictures);
+    const Completion done =
+        complete(model, reader, normalisation, mask_ratio, seed, pictures, passed_over);
     const int64_t count = std::ssize(done.ids);
     if (count == 0) continue;
 
@@ -123,7 +125,7 @@ ReconstructionScores evaluate_reconstruction(const Mae& model, const EvaluationR
     total.images += count;
     if (progress) progress(first + std::ssize(pictures));
   }
-  TESSERA_CHECK(total.images > 0, "none of {} pictures could be read", wanted);
+  passed_over.check_any_was_read();
   for (double* sum :
        {&total.model, &total.mean, &total.nearest, &total.bilinear, &total.harmonic}) {
     *sum /= static_cast<double>(total.images);
@@ -136,8 +138,10 @@ Image reconstruction_sheet(const Mae& model, const EvaluationReader& reader,
                            const std::vector<int64_t>& pictures) {
   const MaeConfig& config = model.config();
   check_mask_ratio(config, mask_ratio);
-  const Completion done = complete(model, reader, normalisation, mask_ratio, seed, pictures);
-  TESSERA_CHECK(!done.ids.empty(), "none of {} pictures could be read", pictures.size());
+  PassedOver passed_over;
+  const Completion done =
+      complete(model, reader, normalisation, mask_ratio, seed, pictures, passed_over);
+  passed_over.check_any_was_read();
   const Shape grid = {std::ssize(done.ids), 1, config.image_height, config.image_width};
   const Tensor hidden = raw::to(Tensor::from(done.hidden, grid), DType::kBool);
   return picture_sheet({done.truth, raw::where(hidden, Tensor::full({}, kHidden), done.truth),

@@ -13,7 +13,6 @@
 namespace tessera {
 namespace {
 
-constexpr double kResidual = 1e-8;         // of the target, column by column
 constexpr int64_t kKeptBack = 5;           // every fifth example chooses the strength
 constexpr double kLeastDeviation = 1e-12;  // a feature that never moves stays 0
 constexpr size_t kPart = 4096;             // rows in f64 at a time
@@ -86,16 +85,17 @@ struct Equations {
 
 }  // namespace
 
-Tensor solve_ridge(const Tensor& gram, double lambda, const Tensor& target, const Tensor& start) {
+RidgeSolution solve_ridge(const Tensor& gram, double lambda, const Tensor& target,
+                          const Tensor& start) {
   const NoGrad no_grad;
   const Tensor scale = dots(target, target) + 1e-300;  // (1, C); no column of zeros divides by 0
   Tensor w = start.defined() ? start : Tensor::zeros(target.shape(), DType::kF64);
   Tensor residual = target - matmul(gram, w) - w * lambda;
   Tensor direction = residual, squares = dots(residual, residual);
+  const auto left = [&] { return std::sqrt(largest(squares / scale)); };
   // In exact arithmetic D rounds suffice; with rounding a few times as many.
   const int64_t most = 20 * gram.size(0);
-  for (int64_t round = 0; round < most; ++round) {
-    if (largest(squares / scale) <= kResidual * kResidual) break;
+  for (int64_t round = 0; round < most && left() > kRidgeResidual; ++round) {
     const Tensor moved = matmul(gram, direction) + direction * lambda;
     // A column that has arrived has a direction of zero: 0 / tiny moves nothing.
     const Tensor step = squares / (dots(direction, moved) + 1e-300);
@@ -105,7 +105,7 @@ Tensor solve_ridge(const Tensor& gram, double lambda, const Tensor& target, cons
     direction = residual + direction * (next / (squares + 1e-300));
     squares = next;
   }
-  return w;
+  return {w, left()};
 }
 
 RidgeProbe ridge_probe(const Tensor& examples, std::span<const int64_t> labels, int64_t classes,
@@ -133,15 +133,16 @@ RidgeProbe ridge_probe(const Tensor& examples, std::span<const int64_t> labels, 
   const Equations part(examples, solved, labels, classes);
   Tensor weights;
   for (const double lambda : kRidgeStrengths) {  // the last solution is near the next one
-    weights = solve_ridge(part.gram, lambda, part.target, weights);
+    weights = solve_ridge(part.gram, lambda, part.target, weights).weights;
     const double top1 = classify(part.scores(examples, kept, weights), kept_labels).top1;
     if (top1 <= probe.checked_top1) continue;
     probe.checked_top1 = top1;
     probe.lambda = lambda;
   }
   const Equations whole(examples, all, labels, classes);
-  weights = solve_ridge(whole.gram, probe.lambda, whole.target);
-  probe.scores = whole.scores(queries, asked, weights);
+  const RidgeSolution last = solve_ridge(whole.gram, probe.lambda, whole.target);
+  probe.residual = last.residual;
+  probe.scores = whole.scores(queries, asked, last.weights);
   return probe;
 }
 

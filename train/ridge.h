@@ -1,5 +1,5 @@
-// Ridge regression from frozen features to class labels, solved exactly: a linear probe without
-// steps, schedule or luck.
+// Ridge regression from frozen features to class labels, solved to the end: a linear probe without
+// schedule or luck.
 // Rule: f64 throughout. Features are centred and brought to deviation 1 by the examples' figures;
 // labels are one number a class, 1 for the picture's own and 0 for others, centred too.
 #pragma once
@@ -12,15 +12,24 @@
 
 namespace tessera {
 
+inline constexpr double kRidgeResidual = 1e-8;
+
+struct RidgeSolution {
+  Tensor weights;       // (D, C) f64
+  double residual = 0;  // the largest of a column, over its target
+};
+
 // (gram + lambda I) w = target by conjugate gradients, every column of target (D, C) f64 for
-// itself, beginning with `start` (the same shape, or undefined: zero), until the largest residual
-// is 1e-8 of its column's target or nothing moves any more. gram (D, D) symmetric, positive.
-Tensor solve_ridge(const Tensor& gram, double lambda, const Tensor& target,
-                   const Tensor& start = {});
+// itself, beginning with `start` (the same shape, or undefined: zero), until the residual is
+// kRidgeResidual. Where rounding keeps it from that for 20 D rounds it stops, and the residual says
+// so. gram (D, D) symmetric, positive.
+RidgeSolution solve_ridge(const Tensor& gram, double lambda, const Tensor& target,
+                          const Tensor& start = {});
 
 struct RidgeProbe {
   double lambda = 0;        // the chosen strength, a multiple of the number of examples
   double checked_top1 = 0;  // of the examples it was chosen on
+  double residual = 0;      // of the last solution, see RidgeSolution
   Tensor scores;            // (M, classes) f32 for the queries
 };
 

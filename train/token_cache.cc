@@ -1,17 +1,17 @@
 // Reading, making, writing.
 #include "train/token_cache.h"
 
-#include <unistd.h>
-
 #include <filesystem>
+#include <functional>
 #include <numeric>
 
 #include "autograd/tape.h"
 #include "engine/raw.h"
 #include "train/checkpoint.h"
+#include "train/fnv.h"
 #include "train/picture_batches.h"
 #include "train/safetensors.h"
-#include "train/system.h"
+#include "train/work_progress.h"
 
 namespace tessera {
 namespace {
@@ -20,11 +20,8 @@ constexpr char kFormat[] = "tessera tokens 1";
 constexpr char kName[] = "tokens";
 
 std::string sum_of(const Tensor& ids) {
-  uint64_t sum = 0xcbf29ce484222325u;  // FNV-1a, an id at a time
-  for (const int32_t id : ids.to_vector<int32_t>()) {
-    sum = (sum ^ static_cast<uint32_t>(id)) * 0x100000001b3u;
-  }
-  return fmt::format("{:016x}", sum);
+  return fmt::format("{:016x}", fnv1a({reinterpret_cast<const char*>(ids.data<int32_t>()),
+                                       static_cast<size_t>(ids.numel()) * sizeof(int32_t)}));
 }
 
 }  // namespace
@@ -99,11 +96,8 @@ void TokenCache::make(const Tokenizer& tokenizer, const EvaluationReader& reader
       }
     }
   };
-  const bool terminal = is_terminal(STDERR_FILENO);
-  for_each_batch(reader, all, keep, [&](int64_t done) {
-    if (terminal) fmt::print(stderr, "\rtoken ids: {} of {} pictures", done, reader.size());
-  });
-  if (terminal) fmt::print(stderr, "\r\x1b[K");
+  WorkProgress progress("pictures' token ids", reader.size());
+  for_each_batch(reader, all, keep, std::ref(progress));
 }
 
 void TokenCache::write(const std::string& path, const TokenSource& source) const {

@@ -5,22 +5,20 @@
 
 #include "engine/raw.h"
 #include "train/checkpoint.h"
+#include "train/fnv.h"
 
 namespace tessera {
 namespace {
 
-// FNV-1a over names and values, in the order of the state dict.
+// Over names and values, in the order of the state dict.
 uint64_t sum_of_weights(const Module& model) {
-  uint64_t sum = 0xcbf29ce484222325u;
-  const auto add = [&sum](const void* data, size_t bytes) {
-    for (size_t i = 0; i < bytes; ++i) {
-      sum = (sum ^ static_cast<const unsigned char*>(data)[i]) * 0x100000001b3u;
-    }
-  };
+  uint64_t sum = kFnvStart;
   for (const NamedTensor& entry : model.state_dict()) {
     const Tensor t = raw::contiguous(raw::to(entry.tensor.detach(), Device::kCpu));
-    add(entry.name.data(), entry.name.size());
-    add(t.view().data, static_cast<size_t>(t.numel()) * size_of(t.dtype()));
+    sum = fnv1a(entry.name, sum);
+    sum = fnv1a({static_cast<const char*>(t.view().data),
+                 static_cast<size_t>(t.numel()) * size_of(t.dtype())},
+                sum);
   }
   return sum;
 }

@@ -3,6 +3,7 @@
 #include "train/training.h"
 
 #include <cmath>
+#include <exception>
 #include <memory>
 #include <optional>
 
@@ -11,6 +12,7 @@
 #include "engine/backend.h"
 #include "train/atomic_file.h"
 #include "train/checkpoint.h"
+#include "train/fnv.h"
 #include "train/metrics.h"
 #include "train/online_probe.h"
 #include "train/profile.h"
@@ -26,17 +28,14 @@ constexpr int64_t kDryRunSteps = 11;     // the first only starts the clock
 constexpr int64_t kUnprofiledSteps = 2;  // they allocate and touch memory for the first time
 constexpr int kInterrupted = 130;        // 128 + SIGINT, as shells count
 
-// What the pictures are, whatever folder they lie in: how many, and a sum (FNV-1a) over labels and
-// file names.
+// What the pictures are, whatever folder they lie in: how many, and a sum over labels and file
+// names.
 std::string data_id_of(const Dataset& data) {
   if (data.endless()) return fmt::format("builtin:{}", data.size());
-  uint64_t sum = 0xcbf29ce484222325u;
+  uint64_t sum = kFnvStart;
   for (int64_t i = 0; i < data.size(); ++i) {
     const std::string path = data.name(i);
-    for (unsigned char c :
-         fmt::format("{} {}\n", data.label(i), path.substr(path.rfind('/') + 1))) {
-      sum = (sum ^ c) * 0x100000001b3u;
-    }
+    sum = fnv1a(fmt::format("{} {}\n", data.label(i), path.substr(path.rfind('/') + 1)), sum);
   }
   return fmt::format("{} pictures, {:016x}", data.size(), sum);
 }
@@ -240,15 +239,21 @@ class Training {
   }
 
   // After a step: its record, a picture and a checkpoint when they are due. Whoever stops wants no
-  // evaluation, only what was learnt.
+  // evaluation, only what was learnt; and that is saved, too, when an evaluation fails.
   void keep_results(int64_t step, const StepResult& result, bool stop) {
     const bool epoch_ends = step % steps_per_epoch_ == 0;
     MetricRecord record = record_of(step, result);
-    if (!stop && due(recipe_.eval_every, step, epoch_ends)) evaluate(record);
-    if (!stop && due(options_.probe_every, step, epoch_ends)) probe(record);
+    std::exception_ptr failure;
+    try {
+      if (!stop && due(recipe_.eval_every, step, epoch_ends)) evaluate(record);
+      if (!stop && due(options_.probe_every, step, epoch_ends)) probe(record);
+    } catch (...) {
+      failure = std::current_exception();
+    }
     if (!record.values.empty()) log(record);
     const int64_t every = options_.checkpoint_every > 0 ? options_.checkpoint_every : -1;
-    if (stop || due(every, step, epoch_ends)) save(step);
+    if (stop || failure || due(every, step, epoch_ends)) save(step);
+    if (failure) std::rethrow_exception(failure);
   }
 
   // The step's figures; none when it is not one to be logged.

@@ -19,6 +19,7 @@ std::vector<RecipeField> vit_fields(VitConfig& model) {
       {"layer-scale", &model.layer_scale},
       {"drop-path", &model.drop_path},
       {"rescale-blocks", &model.rescale_blocks},
+      {"norm-eps", &model.norm_eps, /*optional=*/true},
   };
 }
 

@@ -99,7 +99,8 @@ TEST_CASE("Which kind of mixing is drawn, and that none can be", "[mixing]") {
 }
 
 TEST_CASE("Beta's mean is a half, its variance that of the formula", "[mixing]") {
-  for (const double alpha : {0.2, 0.8, 1.0, 2.0}) {
+  for (const double alpha : {kLeastAlpha, 0.2, 0.8, 1.0, 2.0, 16.0, kLargestAlpha}) {
+    INFO("alpha " << alpha);
     PhiloxStream random({7, 0, 1});
     double sum = 0, squares = 0;
     constexpr int kDraws = 40000;
@@ -111,7 +112,17 @@ TEST_CASE("Beta's mean is a half, its variance that of the formula", "[mixing]")
     }
     const double mean = sum / kDraws;
     CHECK(mean == Approx(0.5).margin(0.01));
-    CHECK(squares / kDraws - mean * mean == Approx(1 / (4 * (2 * alpha + 1))).margin(0.003));
+    const double variance = 1 / (4 * (2 * alpha + 1));
+    CHECK(squares / kDraws - mean * mean == Approx(variance).epsilon(0.05));
+  }
+  // Nothing else is drawn from: it would take for ever or be no number.
+  PhiloxStream random({7, 0, 1});
+  for (const double alpha : {0.0, -1.0, 1e-15, 1e6, double(INFINITY), double(NAN)}) {
+    INFO("alpha " << alpha);
+    CHECK_FALSE(error_of([&] { draw_beta(alpha, random); }).empty());
+    if (alpha == 0) continue;
+    CHECK_THROWS_AS(MixOptions{.mixup_alpha = alpha}.check(), UsageError);
+    CHECK_THROWS_AS(MixOptions{.cutmix_alpha = alpha}.check(), UsageError);
   }
 }
 

@@ -1,9 +1,11 @@
-// The tree as it stands keeps to the architecture's table, and a planted breach is seen.
+// The tree as it stands keeps to the architecture's table, a planted breach is seen, and the seeded
+// mistakes still fit it.
 // Rule: reads the source tree itself (beside the real WORKSPACE file), never a copy that may be
 // old.
 #include <catch2/catch.hpp>
 #include <filesystem>
 #include <fstream>
+#include <nlohmann/json.hpp>
 #include <sstream>
 
 #include "tests/structure/include_graph.h"
@@ -16,6 +18,13 @@ namespace {
 
 // Bazel starts a test in a folder of links; the link to WORKSPACE leads to the tree.
 fs::path root() { return fs::canonical("WORKSPACE").parent_path(); }
+
+std::string text_of(const fs::path& path) {
+  std::ifstream in(path);
+  std::ostringstream text;
+  text << in.rdbuf();
+  return text.str();
+}
 
 bool is_source(const fs::path& path) {
   const std::string ending = path.extension();
@@ -31,10 +40,7 @@ std::vector<SourceFile> read_tree() {
     if (!room.is_directory() || room.is_symlink() || hidden) continue;
     for (const fs::directory_entry& entry : fs::recursive_directory_iterator(room)) {
       if (!entry.is_regular_file() || !is_source(entry.path())) continue;
-      std::ifstream in(entry.path());
-      std::ostringstream text;
-      text << in.rdbuf();
-      files.push_back({fs::relative(entry.path(), root()), text.str()});
+      files.push_back({fs::relative(entry.path(), root()), text_of(entry.path())});
     }
   }
   return files;
@@ -93,5 +99,21 @@ TEST_CASE("what the table allows raises no complaint") {
 TEST_CASE("a file opens with a comment that says what it is") {
   for (const SourceFile& file : read_tree()) {
     if (!file.text.starts_with("// ")) FAIL_CHECK(file.path << " does not open with a comment");
+  }
+}
+
+TEST_CASE("every seeded mistake finds its line once and changes it") {
+  const auto mutants = nlohmann::json::parse(text_of(root() / "tests/mutants/mutants.json"));
+  REQUIRE(mutants.size() > 30);
+  for (const auto& mutant : mutants) {
+    INFO(mutant["name"]);
+    const std::string line = mutant["old"], text = text_of(root() / std::string(mutant["file"]));
+    const size_t at = text.find(line);
+    CHECK(at != text.npos);
+    CHECK((at == text.npos || text.find(line, at + 1) == text.npos));
+    CHECK(mutant["new"] != line);
+    // A piece of a line cannot end a statement that goes on.
+    const std::string changed = mutant["new"];
+    CHECK((line.ends_with(';') || !changed.ends_with(';')));
   }
 }

@@ -227,7 +227,7 @@ TEST_CASE("places that cannot be written are named") {
   check({tiny_pretrain(folder.file("run"), 1), "--resume"});  // holds a run already
   const Words model = {"--checkpoint", folder.file("run")};
   const std::string none = folder.file("none/x");
-  check({Words{"reconstruct", "--data", "builtin:1", "--out", none} + model, none, 1});
+  check({Words{"reconstruct", "--data", "builtin:1", "--out", none} + model, none});
   check({Words{"export", "--out", none} + model, none, 1});
   check({Words{"export", "--out", folder.file("run/step-00000001.safetensors")} + model, "itself"});
   const Outcome full = run(Words{"evaluate", "reconstruction", "--data", "builtin:1"} + model,

@@ -272,6 +272,8 @@ TEST_CASE("a BEiT's encoder is fine-tuned, probed and exported, its checkpoint d
         {"features", "--checkpoint", beit, "--data", "builtin:4", "--out",
          folder.file("features-" + bias + ".npy")},
         {"info", "--checkpoint", beit},
+        {"info", "--checkpoint", tuned},
+        {"export", "--checkpoint", tuned, "--out", folder.file("tuned-" + bias + ".safetensors")},
         {"info", "--checkpoint", tokenizer()},
         {"export", "--checkpoint", beit, "--out", folder.file(bias + ".safetensors")}};
     for (const Words& use : uses) {

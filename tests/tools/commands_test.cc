@@ -252,6 +252,35 @@ TEST_CASE("export writes the official names, and the encoder's alone when asked"
   check_export({"--encoder-only"}, encoder);
 }
 
+TEST_CASE("averaged weights are what a MAE is judged, drawn and exported with") {
+  const TempFolder folder;
+  const std::string path = folder.file("run"), out = folder.file("w.safetensors");
+  const Words pictures = {"--data", "builtin:20", "--holdout", "0.5"};
+  REQUIRE(run(tiny_pretrain(path, 3) + pictures +
+              Words{"--base-lr", "0.1", "--ema-decay", "0.5", "--eval-every", "3"})
+              .status == 0);
+  const json record = json::parse(lines_of(slurp(path + "/metrics.jsonl")).back());
+  const Words model = {"--checkpoint", path};
+  const Outcome scores = run(Words{"evaluate", "reconstruction", "--json"} + model + pictures);
+  INFO(scores.err);
+  REQUIRE(scores.status == 0);
+  CHECK(json::parse(scores.out)["psnr"]["model"] == record["eval_psnr"]);
+
+  REQUIRE(run(Words{"export", "--out", out} + model).status == 0);
+  const SafetensorsReader weights(out), checkpoint(path + "/step-00000003.safetensors");
+  int averaged = 0;
+  for (const SafetensorsEntry& entry : weights.entries()) {
+    const SafetensorsEntry* average = checkpoint.find("ema/" + entry.name);
+    if (average == nullptr) continue;  // fixed positions
+    ++averaged;
+    std::vector<std::byte> here(entry.bytes), there(entry.bytes);
+    weights.read(entry, here);
+    checkpoint.read(*average, there);
+    CHECK(here == there);
+  }
+  CHECK(averaged > 20);
+}
+
 TEST_CASE("info describes the program, and a checkpoint") {
   const Outcome machine = run({"info"});
   CHECK(machine.status == 0);

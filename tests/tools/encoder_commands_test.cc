@@ -299,6 +299,28 @@ TEST_CASE("predict and evaluate classification agree on the same pictures") {
   }
 }
 
+TEST_CASE("names that are not UTF-8 come out as JSON all the same") {
+  const TempFolder folder;
+  const std::string data = folder.file("odd"), out = folder.file("f.npy");
+  Runs::add_pictures(data, {"caf\xe9"}, 2, 0);
+  fs::rename(data + "/caf\xe9/1.png", data + "/caf\xe9/\xff.png");
+  const Outcome answers =
+      good({"predict", "--checkpoint", runs().classifier, "--data", data, "--json"});
+  REQUIRE(lines_of(answers.out).size() == 2);
+  for (const std::string& line : lines_of(answers.out)) CHECK_NOTHROW(json::parse(line));
+  const Words features = {"features", "--checkpoint", runs().mae, "--data", data, "--out"};
+  good(features + Words{out});
+  const json row = json::parse(lines_of(slurp(folder.file("f.jsonl")))[0]);
+  CHECK(row["class"] == "caf\xef\xbf\xbd");
+  good(features + Words{folder.file("f.safetensors")});
+
+  Runs::add_pictures(data, {"bee"}, 2, 0);
+  check_mistake({"finetune", "--checkpoint", runs().mae, "--data", data, "--batch-size", "2",
+                 "--max-steps", "1", "--out", folder.file("run")},
+                "not UTF-8");
+  CHECK(!fs::exists(folder.file("run")));
+}
+
 TEST_CASE("evaluate classification and predict for people") {
   const TempFolder folder;
   const Outcome outcome =
@@ -307,6 +329,14 @@ TEST_CASE("evaluate classification and predict for people") {
     CHECK(outcome.out.find(word) != std::string::npos);
   }
   CHECK(read_image(folder.file("c.png")).width == 8 + 3 * 6 + 8 + 3 * 40 + 8);
+  // A run's own pictures, those it learned from among them, are not judged without a word.
+  const std::string held = folder.file("held");
+  good({"finetune", "--checkpoint", runs().mae, "--data", runs().train, "--holdout", "0.2",
+        "--batch-size", "5", "--max-steps", "1", "--eval-every", "0", "--out", held});
+  const Words judge = {"evaluate", "classification", "--checkpoint", held, "--data", runs().train};
+  CHECK(good(judge).err.find("--holdout 0.2") != std::string::npos);
+  CHECK(good(judge + Words{"--holdout", "0.2"}).err.empty());
+
   const Outcome line = good({"predict", "--checkpoint", runs().classifier, "--data",
                              runs().test + "/cow/2.png", "--top", "2"});
   REQUIRE(lines_of(line.out).size() == 1);
@@ -340,11 +370,35 @@ TEST_CASE("mistakes with encoders and classifiers are named") {
   check_mistake(Words{"features", "--data", flat} + model, "--out");
   check_mistake(Words{"features", "--data", flat, "--out", "x.csv"} + model, "x.csv");
   check_mistake(Words{"features", "--data", flat, "--out", out, "--pool", "max"} + model, "max");
-  check_mistake(Words{"features", "--data", flat, "--out", folder.file("none/x.npy")} + model,
-                "none/x.npy", 1);
+  // Before any work: these pictures would be the next complaint.
+  spill(folder.file("broken.jpg"), "hello");
+  const Words broken = {"--data", folder.file("broken.jpg")};
+  const std::string none = folder.file("none/x.npy");
+  check_mistake(Words{"features", "--out", none} + broken + model, none);
+  check_mistake(Words{"attention", "--out", none} + broken + model, none);
+  check_mistake(Words{"attention", "--out", folder.path()} + broken + model, folder.path());
+  check_mistake(classify(folder.file("nowhere"), {"--confusion", none}), none);
   check_mistake(Words{"attention", "--data", flat} + model, "--out");
   check_mistake(Words{"attention", "--data", flat, "--out", out, "--block", "9"} + model,
                 "--block 9");
+
+  // Pictures of which none can be read: one line, with the reason.
+  check_mistake(Words{"features", "--out", out} + broken + model, "broken.jpg", 1);
+  check_mistake(Words{"attention", "--out", folder.file("a.png")} + broken + model, "broken.jpg",
+                1);
+  check_mistake(Words{"reconstruct", "--out", folder.file("r.png")} + broken + model, "broken.jpg",
+                1);
+  check_mistake(Words{"evaluate", "reconstruction"} + broken + model, "broken.jpg", 1);
+  check_mistake(Words{"predict"} + broken + kind, "broken.jpg", 1);
+  const std::string two = folder.file("two");
+  fs::create_directory(two);
+  for (const char* name : {"/a.jpg", "/b.png"}) spill(two + name, "hello");
+  check_mistake(Words{"predict", "--data", two} + kind, "none of 2 pictures could be read", 1);
+  fs::copy(flat + "/0.png", two + "/c.png");
+  const Outcome some = good(Words{"predict", "--data", two} + kind);
+  CHECK(lines_of(some.out).size() == 1);
+  REQUIRE(some.error_lines() == 2);
+  CHECK(lines_of(some.err)[0].starts_with("passed over: "));
 
   check_mistake(Words{"evaluate", "classification", "--data", runs().test} + model, "pretrain-mae");
   check_mistake(Words{"predict", "--data", flat} + model, "pretrain-mae");

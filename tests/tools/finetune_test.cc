@@ -174,6 +174,10 @@ TEST_CASE("stopped and resumed: the same bytes, though the encoder is gone") {
   CHECK(file.find("ema/blocks.0.mlp.fc1.weight") == nullptr);  // frozen
   CHECK(file.find("optimizer/exp_avg/blocks.0.mlp.fc1.weight") == nullptr);
 
+  // Its own encoder may be named again, another not: it would not be looked at.
+  const Words again = {"finetune", "--resume", "--out", stopped, "--checkpoint"};
+  CHECK(run(again + Words{encoder + "/"}).status == 0);
+  check_mistake(again + Words{pretrained()}, "--checkpoint " + pretrained());
   check_mistake({"finetune", "--resume", "--out", stopped, "--mixup", "0.5"}, "--mixup");
   check_mistake({"finetune", "--resume", "--out", stopped, "--unfreeze-blocks", "1"},
                 "--unfreeze-blocks");
@@ -252,6 +256,8 @@ TEST_CASE("mistakes of a fine-tuning are named in one line") {
   check_mistake(more + Words{"--layer-decay", "0"}, "--layer-decay");
   check_mistake(more + Words{"--label-smoothing", "1"}, "--label-smoothing");
   check_mistake(more + Words{"--mixup", "-1"}, "--mixup");
+  check_mistake(more + Words{"--mixup", "inf"}, "--mixup");
+  check_mistake(more + Words{"--cutmix", "1e-15"}, "--cutmix");
   check_mistake(more + Words{"--rand-augment", "11"}, "--rand-augment");
   check_mistake(more + Words{"--random-erasing", "2"}, "--random-erasing");
   check_mistake(more + Words{"--drop-path", "1"}, "drop path 1");
@@ -269,6 +275,11 @@ TEST_CASE("mistakes of a fine-tuning are named in one line") {
   // Other classes than those of the head: a run goes on with its own alone.
   const std::string kept = folder.file("kept");
   REQUIRE(run(more + Words{"--out", kept}).status == 0);
+  // Without --resume, a folder that holds a run changes nothing but where it cannot be written.
+  check_mistake(more + Words{"--out", kept}, "already holds a run");
+  check_mistake(more + Words{"--out", kept, "--dry-run", "--patch-size", "8"}, "--patch-size 8");
+  const Words groups = more + Words{"--print-groups"};
+  CHECK(run(groups + Words{"--out", kept}).out == run(groups).out);
   fs::rename(folder.file("classes") + "/dog", folder.file("classes") + "/wolf");
   check_mistake({"finetune", "--resume", "--out", kept, "--data", "builtin:40"}, "other pictures");
   REQUIRE(run(more + Words{"--out", kept + "-2"}).status == 0);

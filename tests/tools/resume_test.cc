@@ -239,6 +239,24 @@ TEST_CASE("a full disk while saving: one line, and the last checkpoint stays") {
   check_equals_straight_run(path);
 }
 
+TEST_CASE("an evaluation that fails costs nothing that was learnt") {
+  const TempFolder folder;
+  const std::string path = folder.file("run"), straight = folder.file("straight");
+  const Words often = {"--eval-every", "3", "--checkpoint-every", "100"};
+  REQUIRE(run(tiny_pretrain(straight, 6) + often).status == 0);
+  const std::string in_the_way = path + "/reconstruction-00000003.png";
+  fs::create_directories(in_the_way);
+  const Outcome outcome = run(tiny_pretrain(path, 6) + often);
+  INFO(outcome.err);
+  CHECK(outcome.status == 1);
+  CHECK(ends_with_line_naming(outcome, in_the_way));
+  CHECK(fs::exists(path + "/" + checkpoint_name(3)));
+  CHECK(metrics_of(path).size() == 3);
+  fs::remove(in_the_way);
+  REQUIRE(run({"pretrain", "mae", "--resume", "--out", path}).status == 0);
+  CHECK(slurp(path + "/" + checkpoint_name(6)) == slurp(straight + "/" + checkpoint_name(6)));
+}
+
 TEST_CASE("a cut newest checkpoint: the one before is taken") {
   const TempFolder folder;
   const std::string path = folder.file("cut");

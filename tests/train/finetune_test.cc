@@ -160,6 +160,12 @@ TEST_CASE("classes are needed, and stay what they were") {
   FinetuneTask task(small_recipe());
   CHECK(error_of([&] { task.take_classes({}); }).find("no classes") != std::string::npos);
   CHECK(error_of([&] { task.take_classes({"bee"}); }).find("only one class") != std::string::npos);
+  // A recipe could not hold it: nothing is trained that cannot be saved.
+  CHECK_THROWS_AS(task.take_classes({"bee", "caf\xe9"}), UsageError);
+  CHECK(error_of([&] {
+          task.take_classes({"bee", "caf\xe9"});
+        }).find("\"caf\xef\xbf\xbd\"") != std::string::npos);
+  CHECK(task.recipe().classes.empty());
   task.take_classes(kNames);
   task.take_classes(kNames);
   CHECK(task.recipe().model.classes == 3);
@@ -271,6 +277,7 @@ TEST_CASE("a classifier comes back with the weights that were judged") {
     FinetuneRecipe recipe = small_recipe();
     recipe.ema_decay = decay;
     recipe.model.pooling = decay > 0 ? Pooling::kClassToken : Pooling::kMean;
+    recipe.model.norm_eps = 1e-2;
     FinetuneTask task(recipe);
     task.take_classes(kNames);
     VitClassifier& model = task.build(false);

@@ -127,13 +127,20 @@ TEST_CASE("conjugate gradients agree with elimination") {
     std::vector<double> a = gram.to_vector<double>();
     for (size_t i = 0; i < n; ++i) a[i * n + i] += lambda;
     const std::vector<double> want = eliminate(a, target.to_vector<double>(), n, m);
-    const std::vector<double> have = solve_ridge(gram, lambda, target).to_vector<double>();
+    const RidgeSolution solution = solve_ridge(gram, lambda, target);
+    CHECK(solution.residual <= kRidgeResidual);
+    const std::vector<double> have = solution.weights.to_vector<double>();
     for (size_t i = 0; i < want.size(); ++i) CHECK(have[i] == Approx(want[i]).margin(1e-7));
     // Begun at the solution, it stays there.
     const Tensor again =
-        solve_ridge(gram, lambda, target, Tensor::from(want, {int64_t(n), int64_t(m)}));
+        solve_ridge(gram, lambda, target, Tensor::from(want, {int64_t(n), int64_t(m)})).weights;
     CHECK(again.to_vector<double>() == want);
   }
+  // Hilbert's matrix is too near to a singular one for f64: the residual says that it stopped.
+  Tensor hilbert = Tensor::zeros({int64_t(n), int64_t(n)}, DType::kF64);
+  for (size_t i = 0; i < n * n; ++i) hilbert.data<double>()[i] = 1.0 / double(i / n + i % n + 1);
+  CHECK(solve_ridge(hilbert, 0, target).residual > kRidgeResidual);
+  CHECK(solve_ridge(hilbert, 1e-6, target).residual <= kRidgeResidual);
 }
 
 TEST_CASE("a ridge probe is least squares on standardised features, its strength chosen") {
@@ -142,6 +149,7 @@ TEST_CASE("a ridge probe is least squares on standardised features, its strength
   const RidgeProbe probe = ridge_probe(known.x, known.labels, classes, asked.x);
   CHECK(probe.lambda > 0);
   CHECK(probe.checked_top1 > 0.6);
+  CHECK(probe.residual <= kRidgeResidual);
 
   // The same by elimination, with the strength it chose.
   const std::vector<float> x = known.x.to_vector<float>(), q = asked.x.to_vector<float>();

@@ -154,6 +154,37 @@ TEST_CASE("averaged weights equal their formula and are exchanged for an evaluat
   CHECK(values(task.line) == weights);
 }
 
+TEST_CASE("an update that the loss scale skips leaves average, weights and moments alone") {
+  LineRecipe recipe;
+  recipe.ema_decay = 0.9;
+  recipe.precision = DType::kF16;
+  LineTask task(recipe);
+  Trainer trainer(task, task.line, kSteps, kSteps);
+  const auto averages = [&trainer] {
+    std::vector<float> all;
+    for (const NamedTensor& shadow : trainer.average()->tensors()) {
+      const std::vector<float> more = shadow.tensor.to_vector<float>();
+      all.insert(all.end(), more.begin(), more.end());
+    }
+    return all;
+  };
+  for (int64_t step = 0; step < 3; ++step) trainer.step(step, batches_of(recipe, step));
+  const std::vector<float> average = averages(), weights = values(task.line);
+  const double scale = trainer.scaler().scale();
+  REQUIRE(average != weights);  // else one more update would not show
+  std::vector<Batch> overflowing = batches_of(recipe, 3);
+  overflowing[0].images = Tensor::full({8, 4}, 1e30);
+  const StepResult skipped = trainer.step(3, overflowing);
+  CHECK_FALSE(std::isfinite(skipped.gradient_norm));
+  CHECK(trainer.scaler().scale() == scale / 2);
+  CHECK(trainer.optimizer().steps() == 3);
+  CHECK(averages() == average);
+  CHECK(values(task.line) == weights);
+  trainer.step(4, batches_of(recipe, 4));
+  CHECK(trainer.optimizer().steps() == 4);
+  CHECK(averages() != average);
+}
+
 TEST_CASE("figures are means over a step's batches, which count on from step to step") {
   LineRecipe recipe;
   recipe.accumulate = 2;

@@ -1,5 +1,5 @@
 // The time left comes from train/progress.h.
-#include "tools/work_progress.h"
+#include "train/work_progress.h"
 
 #include <fmt/format.h>
 #include <unistd.h>
