@@ -73,7 +73,7 @@ TEST_CASE("both sides run in turn, every second round backwards") {
         std::vector<std::string>{"ours f32", "torch eager f32", "ours bf16", "torch eager bf16",
                                  "torch eager bf16", "ours bf16", "torch eager f32", "ours f32"});
   const std::string args = slurp(folder.file("ours.args"));
-  CHECK(args.starts_with("bench step --model mae --json"));
+  CHECK(args.starts_with("bench step --json --model mae"));
   CHECK(args.find("--batch-size 4") != args.npos);
 }
 
