@@ -99,7 +99,7 @@ Tensor embedding(const Tensor& weight, const Tensor& index) {
                     index.ndim() < kMaxDims && index.dtype() == DType::kI64,
                 "[embedding] needs weight (V, D) and i64 indices: {} and {}", describe(weight),
                 describe(index));
-  TESSERA_CHECK(index.numel() == 0 || index.backend().index_in_range(index.view(), weight.size(0)),
+  TESSERA_CHECK(raw::in_range(index, weight.size(0)),
                 "[embedding] an index of {} is outside weight {}", describe(index),
                 describe(weight));
   Shape shape = index.shape();

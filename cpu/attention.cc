@@ -41,6 +41,20 @@ char* row_of(const View& v, int64_t b, int64_t h, int64_t i) {
                             static_cast<int64_t>(size_of(v.dtype));
 }
 
+// A task takes a few heads in turn, image by image.
+struct Head {
+  int64_t b, h;
+};
+
+// Asks for row i of a head that comes next: rows of a head lie far apart, and who waits for each
+// of them waits longer than the products take.
+void fetch_ahead(const View& v, const Head* next, int64_t i) {
+  if (next == nullptr || i >= v.shape[2]) return;
+  const char* row = row_of(v, next->b, next->h, i);
+  const int64_t bytes = v.shape[3] * static_cast<int64_t>(size_of(v.dtype));
+  for (int64_t at = 0; at < bytes; at += 64) __builtin_prefetch(row + at, 0, 2);
+}
+
 // Rows of a head as C, `stride` elements apart.
 template <class C>
 struct Rows {
@@ -149,7 +163,8 @@ std::pair<C, C> softmax_scores(C* row, const C* bias, const Sizes& s, Lane<C> sc
 }
 
 template <class C>
-void forward_head(const AttentionArgs& args, const Sizes& s, int64_t b, int64_t h) {
+void forward_head(const AttentionArgs& args, const Sizes& s, Head head, const Head* next) {
+  const auto [b, h] = head;
   C* keys = thread_scratch<C>(kHead, s.d * s.padded_m + s.m * s.padded_d);  // K^T
   C* values = keys + s.d * s.padded_m;
   C* tile = thread_scratch<C>(kTile, 2 * kTileRows * s.padded_d);
@@ -168,6 +183,7 @@ void forward_head(const AttentionArgs& args, const Sizes& s, int64_t b, int64_t 
       const int64_t row = first + i;
       std::tie(lse[row], sums[row]) =
           softmax_scores(p + i * s.padded_m, bias_row<C>(args.bias, s, b, h, row), s, scale);
+      for (const View* v : {&args.q, &args.k, &args.v}) fetch_ahead(*v, next, row);
     }
     const Rows<C> out = start_rows(args.out, b, h, first, s, tile + kTileRows * s.padded_d);
     cached_product(rows, s.padded_d, s.m, p, s.padded_m, 1, values, s.padded_d, false, out.data,
@@ -196,8 +212,9 @@ void turn_into_score_gradients(C* ds, const C* p, C dot_of_row, Lane<C> scale, c
 
 // dbias (N, M): where this head's gradient of the bias is added, or nullptr.
 template <class C>
-void backward_head(const AttentionBackwardArgs& args, const Sizes& s, int64_t b, int64_t h,
+void backward_head(const AttentionBackwardArgs& args, const Sizes& s, Head head, const Head* next,
                    C* dbias) {
+  const auto [b, h] = head;
   const AttentionArgs& f = args.forward;
   const int64_t turned = s.d * s.padded_m, packed = s.m * s.padded_d;
   C* keys_turned = thread_scratch<C>(kHead, 2 * turned + 3 * packed);  // K^T
@@ -234,6 +251,7 @@ void backward_head(const AttentionBackwardArgs& args, const Sizes& s, int64_t b,
       const C dot = row_dot(dout.data + i * dout.stride, out.data + i * out.stride, s.d);
       turn_into_score_gradients(ds + i * s.padded_m, probabilities, dot, scale, s,
                                 dbias == nullptr ? nullptr : dbias + (first + i) * s.m);
+      for (const View* v : {&f.q, &f.k, &f.v, &f.out, &args.dout}) fetch_ahead(*v, next, first + i);
     }
     cached_product(s.m, s.padded_d, rows, p, 1, s.padded_m, dout.data, dout.stride, accumulate, dv,
                    s.padded_d);
@@ -266,7 +284,8 @@ void backward_with_bias(const AttentionBackwardArgs& args, const Sizes& s) {
     std::fill_n(sum, head_size, C(0));
     const int64_t last = (group + 1) * s.images / groups;
     for (int64_t b = group * s.images / groups; b < last; ++b) {
-      backward_head<C>(args, s, b, h, sum);
+      const Head next = {b + 1, h};
+      backward_head<C>(args, s, {b, h}, b + 1 < last ? &next : nullptr, sum);
     }
   });
   parallel_ranges(size, 4096, [&](int64_t begin, int64_t end) {
@@ -281,6 +300,19 @@ void backward_with_bias(const AttentionBackwardArgs& args, const Sizes& s) {
   });
 }
 
+// body(head, the next one of the same task or nullptr) for every head.
+template <class Body>
+void for_each_head(const Sizes& s, Body&& body) {
+  constexpr int64_t kTasks = 32;  // heads in turn, as long as a dozen threads have something to do
+  const int64_t heads = s.images * s.heads;
+  parallel_ranges(heads, heads / kTasks, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      const Head next = {(i + 1) / s.heads, (i + 1) % s.heads};
+      body(Head{i / s.heads, i % s.heads}, i + 1 < end ? &next : nullptr);
+    }
+  });
+}
+
 }  // namespace
 
 void attention(const AttentionArgs& args) {
@@ -288,8 +320,7 @@ void attention(const AttentionArgs& args) {
   visit_floating(args.q.dtype, [&](auto tag) {
     using C = decltype(tag);
     const Sizes s = sizes_of<C>(args);
-    parallel_tasks(s.images * s.heads,
-                   [&](int64_t task) { forward_head<C>(args, s, task / s.heads, task % s.heads); });
+    for_each_head(s, [&](Head head, const Head* next) { forward_head<C>(args, s, head, next); });
   });
 }
 
@@ -301,8 +332,8 @@ void attention_backward(const AttentionBackwardArgs& args) {
       backward_with_bias<C>(args, s);
       return;
     }
-    parallel_tasks(s.images * s.heads, [&](int64_t task) {
-      backward_head<C>(args, s, task / s.heads, task % s.heads, nullptr);
+    for_each_head(s, [&](Head head, const Head* next) {
+      backward_head<C>(args, s, head, next, static_cast<C*>(nullptr));
     });
   });
 }

@@ -58,7 +58,7 @@ void dropout(RandomKey key, double p, int64_t group, const View& x, const View& 
       const T* in = x.as<const T>();
       T* out = y.as<T>();
       parallel_ranges(x.numel(), kTaskElements, [&](int64_t begin, int64_t end) {
-        // One draw for a group: one for each of its numbers took a third of a step with drop path.
+        // One draw a group: one for each of its numbers took a quarter of a step with drop path.
         for (int64_t i = begin; i < end;) {
           const int64_t which = i / group, last = std::min(end, (which + 1) * group);
           const bool survives = key.uniform(static_cast<uint64_t>(which)) >= threshold;

@@ -9,12 +9,16 @@
 namespace tessera {
 namespace {
 
-using Getter = Backend* (*)();
+struct Entry {
+  Backend* (*get)() = nullptr;
+  std::string (*why_not)() = nullptr;
+  bool usable = false;  // why_not was asked and had nothing to say
+};
 
 // A function-local array: backends register from static initialisers, in any order.
-std::array<Getter, kNumDevices>& getters() {
-  static std::array<Getter, kNumDevices> table{};
-  return table;
+Entry& entry(Device device) {
+  static std::array<Entry, kNumDevices> table{};
+  return table[static_cast<size_t>(device)];
 }
 
 std::atomic<int>& thread_count() {
@@ -24,17 +28,30 @@ std::atomic<int>& thread_count() {
 
 }  // namespace
 
-void register_backend(Device device, Backend* (*get)()) {
-  getters()[static_cast<size_t>(device)] = get;
+void register_backend(Device device, Backend* (*get)(), std::string (*why_not)()) {
+  entry(device) = {get, why_not, why_not == nullptr};
 }
 
-bool has_backend(Device device) { return getters()[static_cast<size_t>(device)] != nullptr; }
+std::string why_unavailable(Device device) {
+  const Entry& known = entry(device);
+  if (known.get == nullptr) return fmt::format("this build has no {} backend", name_of(device));
+  return known.why_not == nullptr ? "" : known.why_not();
+}
 
+bool has_backend(Device device) { return why_unavailable(device).empty(); }
+
+// Asked with every op: the reasons are gone through once.
 Backend& backend(Device device) {
-  const Getter get = getters()[static_cast<size_t>(device)];
-  TESSERA_CHECK_USAGE(get != nullptr, "this build has no {} backend", name_of(device));
-  return *get();
+  Entry& known = entry(device);
+  if (!known.usable) [[unlikely]] {
+    const std::string why = why_unavailable(device);
+    TESSERA_CHECK_USAGE(why.empty(), "{}: {}", name_of(device), why);
+    known.usable = true;
+  }
+  return *known.get();
 }
+
+Device default_device() { return has_backend(Device::kCuda) ? Device::kCuda : Device::kCpu; }
 
 void set_num_threads(int threads) { thread_count().store(threads); }
 int num_threads() { return thread_count().load(); }

@@ -158,11 +158,17 @@ class Backend {
   virtual std::vector<GemmImplementation> gemm_implementations() = 0;
 };
 
-// Called once by a backend's own static initialiser.
-void register_backend(Device device, Backend* (*get)());
+// Called once by a backend's own static initialiser. `why_not` says in a few words why this machine
+// cannot run it, empty when it can; nullptr: it always can.
+void register_backend(Device device, Backend* (*get)(), std::string (*why_not)() = nullptr);
+// Why the device cannot be used: "this build has no cuda backend", or what its driver says. Empty
+// when it can.
+std::string why_unavailable(Device device);
 bool has_backend(Device device);
-// UsageError when the program was built without it: "this build has no cuda backend".
+// UsageError with why_unavailable's words.
 Backend& backend(Device device);
+// The graphics card where there is one and the program can use it, else the CPU.
+Device default_device();
 
 // How many threads the CPU's kernels may use; results do not depend on it. 0 before it is known.
 void set_num_threads(int threads);

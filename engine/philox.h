@@ -36,12 +36,12 @@ struct RandomKey {
   uint32_t iteration = 0;
   uint32_t site = 0;
 
-  PhiloxBlock block(uint64_t index) const {
+  constexpr PhiloxBlock block(uint64_t index) const {
     return philox4x32(
         {static_cast<uint32_t>(index), static_cast<uint32_t>(index >> 32), iteration, site}, seed);
   }
-  uint32_t bits(uint64_t element) const { return block(element / 4)[element % 4]; }
-  float uniform(uint64_t element) const { return uniform_from_bits(bits(element)); }
+  constexpr uint32_t bits(uint64_t element) const { return block(element / 4)[element % 4]; }
+  constexpr float uniform(uint64_t element) const { return uniform_from_bits(bits(element)); }
 };
 
 // A small sequential generator for host-side draws (crop boxes, file order): the same Philox

@@ -77,6 +77,7 @@ Tensor scatter_add(const Tensor& x, int64_t dim, const Tensor& index, const Tens
 Tensor index_select(const Tensor& x, int64_t dim, const Tensor& index);  // index 1-d
 // Rows of x (B, L, ...) named by ids (B, K): (B, K, ...).
 Tensor take_rows(const Tensor& x, const Tensor& ids);
+bool in_range(const Tensor& index, int64_t n);  // all in [0, n); waits for the device if it must
 Tensor nonzero_rows(const Tensor& mask);  // flat i64 positions of true, row-major; waits for device
 Tensor cat(const std::vector<Tensor>& parts, int64_t dim);
 Tensor pad2d(const Tensor& x, int64_t left, int64_t right, int64_t top, int64_t bottom,

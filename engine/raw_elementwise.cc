@@ -62,6 +62,7 @@ Tensor to(const Tensor& x, Device device) {
     TESSERA_CHECK(x.device() == Device::kCpu, "[to] no direct road from {} to {}",
                   name_of(x.device()), name_of(device));
     y.backend().copy_from_host(y.view().data, packed.view().data, bytes);
+    if (x.dtype() == DType::kI64) y.storage()->note_indices(packed.data<int64_t>(), x.numel());
   }
   return y;
 }

@@ -5,9 +5,8 @@ namespace tessera::raw {
 namespace {
 
 void check_range(const char* op, const Tensor& x, int dim, const Tensor& index) {
-  TESSERA_CHECK(index.numel() == 0 || index.backend().index_in_range(index.view(), x.shape()[dim]),
-                "[{}] an index of {} leaves dimension {} of x {}", op, describe(index), dim,
-                describe(x));
+  TESSERA_CHECK(in_range(index, x.shape()[dim]), "[{}] an index of {} leaves dimension {} of x {}",
+                op, describe(index), dim, describe(x));
 }
 
 // index as (outer, k, inner), its strides kept where they can be.
@@ -86,6 +85,11 @@ Tensor take_rows(const Tensor& x, const Tensor& ids) {
   out[1] = ids.shape()[1];
   return rows_of(x, reshape(ids, {ids.shape()[0], ids.shape()[1], 1}), middle_of(x.shape(), 1),
                  out);
+}
+
+bool in_range(const Tensor& index, int64_t n) {
+  return index.numel() == 0 || index.storage()->known_below(n) ||
+         index.backend().index_in_range(index.view(), n);
 }
 
 Tensor nonzero_rows(const Tensor& mask) {

@@ -1,6 +1,8 @@
 // Storage and the metadata side of Tensor.
 #include "engine/tensor.h"
 
+#include <algorithm>
+
 #include "engine/backend.h"
 #include "engine/raw.h"
 
@@ -11,10 +13,26 @@ Storage::Storage(Device device, size_t bytes)
 
 Storage::~Storage() { backend(device_).allocator().release(data_, bytes_); }
 
+void Storage::note_indices(const int64_t* values, int64_t count) {
+  if (count == 0) return;
+  const auto [low, high] = std::minmax_element(values, values + count);
+  low_ = *low;
+  high_ = *high;
+  noted_ = version_;
+}
+
 Tensor Tensor::empty(const Shape& shape, DType dtype, Device device) {
   const int64_t n = numel_of(shape);
   TESSERA_CHECK(n < (int64_t{1} << 58), "a tensor of shape {} is too large", shape);
-  auto storage = std::make_shared<Storage>(device, static_cast<size_t>(n) * size_of(dtype));
+  std::shared_ptr<Storage> storage;
+  try {
+    storage = std::make_shared<Storage>(device, static_cast<size_t>(n) * size_of(dtype));
+  } catch (const UsageError&) {
+    throw;  // there is no such device
+  } catch (const Error& error) {
+    throw Error(
+        fmt::format("{}, for {} {} on {}", error.what(), name_of(dtype), shape, name_of(device)));
+  }
   return window(std::move(storage), 0, shape, contiguous_strides(shape), dtype);
 }
 
@@ -81,6 +99,9 @@ Tensor Tensor::from_host(const void* values, size_t count, DType dtype, const Sh
   TESSERA_CHECK(static_cast<int64_t>(count) == t.numel(), "{} values do not fill shape {}", count,
                 shape);
   if (count > 0) t.backend().copy_from_host(t.storage()->data(), values, count * size_of(dtype));
+  if (dtype == DType::kI64 && device != Device::kCpu) {
+    t.storage()->note_indices(static_cast<const int64_t*>(values), t.numel());
+  }
   return t;
 }
 

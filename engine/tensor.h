@@ -30,11 +30,21 @@ class Storage {
   uint64_t version() const { return version_; }
   void bump_version() { ++version_; }
 
+  // i64 values that were copied to a device are looked through on the host: whoever takes them for
+  // indices need not wait for the device to know that they are good.
+  void note_indices(const int64_t* values, int64_t count);
+  // Whether all are known to be in [0, n).
+  bool known_below(int64_t n) const { return noted_ == version_ && low_ >= 0 && high_ < n; }
+
  private:
+  static constexpr uint64_t kNever = ~uint64_t{0};
+
   Device device_;
   void* data_;
   size_t bytes_;
   uint64_t version_ = 0;
+  uint64_t noted_ = kNever;  // the version that low_ and high_ were true of
+  int64_t low_ = 0, high_ = 0;
 };
 
 // What autograd hangs on a tensor; the engine only carries it.

@@ -57,8 +57,9 @@ void Beit::initialize(uint64_t seed) {
   });
 }
 
-BeitOutput Beit::forward(const Tensor& imgs, const MaskedPatches& masked,
+BeitOutput Beit::forward(const Tensor& imgs, const MaskedPatches& patches,
                          const Tensor& token_ids) const {
+  const MaskedPatches masked = patches.to(imgs.device());
   const Tensor x = run(imgs, masked.mask);            // (B, 1 + L, D)
   const Tensor labels = masked.labels(token_ids);     // (B, T)
   const Tensor hidden = take_rows(x, masked.tokens);  // (B, T, D)

@@ -154,11 +154,12 @@ Tensor Mae::target(const Tensor& patches) const {
   return centred / sqrt(var(patches, {-1}, true) + 1e-6);
 }
 
-MaeOutput Mae::forward(const Tensor& imgs, const Masking& masking, bool everything) const {
+MaeOutput Mae::forward(const Tensor& imgs, const Masking& masks, bool everything) const {
   check_images(imgs);
-  TESSERA_CHECK(masking.patches() == config_.patches() && masking.ids_keep.size(0) == imgs.size(0),
-                "[mae] masks {} do not fit {} pictures of {} patches",
-                describe(masking.ids_restore), imgs.size(0), config_.patches());
+  TESSERA_CHECK(masks.patches() == config_.patches() && masks.ids_keep.size(0) == imgs.size(0),
+                "[mae] masks {} do not fit {} pictures of {} patches", describe(masks.ids_restore),
+                imgs.size(0), config_.patches());
+  const Masking masking = masks.to(imgs.device());
   const Tensor latent = encode(imgs, masking.ids_keep);
   const Tensor tokens = decode(latent, masking);  // (B, 1 + L, E)
   const Tensor patches = unfold_patches(imgs, config_.patch);

@@ -58,9 +58,9 @@ class Mae : public Module {
   // (dim, p p C)), its bias U(+-1/sqrt(p p C)), class and mask token N(0, 0.02), other biases 0.
   void initialize(uint64_t seed);
 
-  // imgs (B, C, H, W) of the configured size, on the model's device. `everything` fills the rest of
-  // MaeOutput; loss and gradients have the same value either way.
-  MaeOutput forward(const Tensor& imgs, const Masking& masking, bool everything = false) const;
+  // imgs (B, C, H, W) of the configured size, on the model's device; masks from anywhere.
+  // `everything` fills the rest of MaeOutput; loss and gradients have the same value either way.
+  MaeOutput forward(const Tensor& imgs, const Masking& masks, bool everything = false) const;
   // The same with the mask of argsort(noise), noise (B, L) f32.
   MaeOutput forward(const Tensor& imgs, const Tensor& noise, bool everything = false) const;
 

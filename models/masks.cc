@@ -19,6 +19,14 @@ Tensor Masking::mask() const {
   return Tensor::from(mask, ids_restore.shape(), ids_restore.device());
 }
 
+Masking Masking::to(Device device) const {
+  return {.ids_keep = raw::to(ids_keep, device),
+          .ids_removed = raw::to(ids_removed, device),
+          .removed_tokens = raw::to(removed_tokens, device),
+          .ids_restore = raw::to(ids_restore, device),
+          .decoder_rows = raw::to(decoder_rows, device)};
+}
+
 int64_t kept_patches(int64_t patches, double mask_ratio) {
   return static_cast<int64_t>(static_cast<double>(patches) * (1 - mask_ratio));
 }
@@ -66,8 +74,12 @@ Tensor MaskedPatches::labels(const Tensor& token_ids) const {
       describe(mask));
   // Token 0, the class token, has no visual token: what pads the list finds the ignored label.
   const Tensor ignored =
-      Tensor::full({token_ids.size(0), 1}, double(kIgnoredLabel), DType::kI64, token_ids.device());
-  return raw::gather(raw::cat({ignored, token_ids}, 1), 1, tokens);
+      Tensor::full({token_ids.size(0), 1}, double(kIgnoredLabel), DType::kI64, tokens.device());
+  return raw::gather(raw::cat({ignored, raw::to(token_ids, tokens.device())}, 1), 1, tokens);
+}
+
+MaskedPatches MaskedPatches::to(Device device) const {
+  return {.mask = raw::to(mask, device), .tokens = raw::to(tokens, device), .count = count};
 }
 
 MaskedPatches masked_patches(const Tensor& mask, int64_t target) {

@@ -1,6 +1,7 @@
 // Which patches a masked model sees or must predict, as index lists.
 // Rule: made on the host from numbers that a key names, so that a seed gives the same masks on
-// every device and after a resume; the model only gathers by these lists and never reads them back.
+// every device and after a resume; a model moves these lists to where its pictures are, gathers by
+// them and never reads them back.
 #pragma once
 
 #include <cstdint>
@@ -21,6 +22,7 @@ struct Masking {
   int64_t kept() const { return ids_keep.size(1); }
   int64_t patches() const { return ids_restore.size(1); }
   Tensor mask() const;  // (B, L) f32: 0 visible, 1 removed
+  Masking to(Device device) const;
 };
 
 // int(L (1 - ratio)) in double arithmetic, as the reference counts.
@@ -46,6 +48,7 @@ struct MaskedPatches {
   // token_ids (B, L) i64 -> (B, T): the visual token of each listed patch, kIgnoredLabel where the
   // list is padded.
   Tensor labels(const Tensor& token_ids) const;
+  MaskedPatches to(Device device) const;
 };
 
 // mask (B, L) bool, true: masked. Error when a picture has more than `target` of them, or none has

@@ -3,11 +3,13 @@
 
 #include "autograd/functions.h"
 #include "autograd/tape.h"
+#include "engine/raw.h"
 
 namespace tessera {
 
-Reconstruction reconstruct(const Mae& model, const Tensor& imgs, const Masking& masking) {
+Reconstruction reconstruct(const Mae& model, const Tensor& pictures, const Masking& masking) {
   const NoGrad no_grad;
+  const Tensor imgs = raw::to(pictures, model.device());
   const MaeConfig& config = model.config();
   const MaeOutput out = model.forward(imgs, masking, true);
   const auto picture = [&](const Tensor& patches) {
@@ -29,6 +31,9 @@ Reconstruction reconstruct(const Mae& model, const Tensor& imgs, const Masking& 
   result.predicted = picture(pixels);
   result.pasted = result.masked + result.predicted * removed;
   result.removed = removed;
+  for (Tensor* t : {&result.masked, &result.predicted, &result.pasted, &result.removed}) {
+    *t = raw::to(*t, pictures.device());
+  }
   return result;
 }
 

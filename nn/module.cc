@@ -86,7 +86,23 @@ void Module::load_state_dict(const std::map<std::string, Tensor>& values) {
       TESSERA_CHECK(known, "[load_state_dict] the model has no '{}' {}", name, describe(value));
     }
   }
-  for (const auto& [name, tensor] : state) raw::copy_(tensor, values.at(name));
+  for (const auto& [name, tensor] : state) {
+    raw::copy_(tensor, raw::to(values.at(name), tensor.device()));
+  }
+}
+
+void Module::move_to(Device device) {
+  visit([&](const std::string&, Tensor& tensor, StateKind) {
+    const bool trained = requires_grad(tensor);
+    tensor = raw::to(tensor.detach(), device);
+    if (trained) set_requires_grad(tensor);
+  });
+}
+
+Device Module::device() const {
+  const std::vector<NamedTensor> parameters = named_parameters();
+  TESSERA_CHECK(!parameters.empty(), "[module] a module without parameters is on no device");
+  return parameters.front().tensor.device();
 }
 
 void Module::set_training(bool training) {

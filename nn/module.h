@@ -43,9 +43,14 @@ class Module {
   std::vector<NamedTensor> state_dict() const;        // the same and the buffers
   int64_t parameter_count() const;                    // elements of named_parameters()
 
-  // Copies values into the state dict's tensors, converting the dtype. An Error names what is
-  // missing, left over or of another shape, and then nothing has been copied.
+  // Copies values into the state dict's tensors, converting the dtype, from any device. An Error
+  // names what is missing, left over or of another shape, and then nothing has been copied.
   void load_state_dict(const std::map<std::string, Tensor>& values);
+
+  // Puts a copy on another device in the place of every tensor of the state dict: before the
+  // optimizer's arena, and before the first step.
+  void move_to(Device device);
+  Device device() const;  // of its parameters
 
   // Whether dropout drops, batch norm uses the batch's statistics, and so on; for the whole tree.
   void set_training(bool training);

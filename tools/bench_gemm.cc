@@ -75,9 +75,9 @@ View as_batch(const Tensor& t, bool transposed) {
 // Operands and a result, several times over.
 class Operands {
  public:
-  Operands(const Pass& pass, DType dtype) {
+  Operands(const Pass& pass, DType dtype, Device device) {
     const auto random = [&](const Shape& shape, uint32_t site) {
-      return raw::to(raw::uniform(shape, {0, 0, site}, -1, 1), dtype);
+      return raw::to(raw::uniform(shape, {0, 0, site}, -1, 1, DType::kF32, device), dtype);
     };
     for (uint32_t i = 0; i < kSets; ++i) {
       sets_.push_back(
@@ -135,31 +135,31 @@ struct GemmBench {
     TESSERA_CHECK_USAGE(seconds > 0 && seconds <= 60, "--seconds {} must be above 0 and at most 60",
                         seconds);
     output.check();
-    machine.apply();
+    const Device device = machine.apply();
     const std::vector<Layer> products = layers();
     std::vector<GemmImplementation> implementations;
-    for (const GemmImplementation& i : backend(Device::kCpu).gemm_implementations()) {
+    for (const GemmImplementation& i : backend(device).gemm_implementations()) {
       if (std::count(i.dtypes.begin(), i.dtypes.end(), dtype) > 0) implementations.push_back(i);
     }
 
-    const Limits before = measure_limits(dtype);
+    const Limits before = measure_limits(dtype, device);
     std::vector<Measured> measured;
     for (const Layer& layer : products) {
       for (const Pass& pass : passes_of(layer)) {
-        measured.push_back({layer, pass.name, measure(implementations, pass, dtype)});
+        measured.push_back({layer, pass.name, measure(implementations, pass, dtype, device)});
       }
     }
-    const Limits limits = better_of(before, measure_limits(dtype));
-    output.publish(report(implementations, measured, limits, double(size_of(dtype))));
+    const Limits limits = better_of(before, measure_limits(dtype, device));
+    output.publish(report(implementations, measured, limits, double(size_of(dtype)), device));
     return 0;
   }
 
   // Median seconds of each implementation. Blocks of calls take turns, not calls: OpenMP's threads
   // spin for some milliseconds after a call, on the cores that the next implementation wants.
   std::vector<double> measure(const std::vector<GemmImplementation>& implementations,
-                              const Pass& pass, DType dtype) const {
+                              const Pass& pass, DType dtype, Device device) const {
     constexpr int kBlocks = 3;
-    Operands operands(pass, dtype);
+    Operands operands(pass, dtype, device);
     std::vector<std::vector<double>> blocks(implementations.size());
     for (int block = 0; block < kBlocks; ++block) {
       for (size_t i = 0; i < implementations.size(); ++i) {
@@ -179,14 +179,14 @@ struct GemmBench {
   };
 
   Report report(const std::vector<GemmImplementation>& implementations,
-                const std::vector<Measured>& measured, const Limits& limits,
-                double element_bytes) const {
+                const std::vector<Measured>& measured, const Limits& limits, double element_bytes,
+                Device device) const {
     Report r;
     r.title = fmt::format("Products of a training step, {}, {} threads", precision, num_threads());
     r.figures = {
         {"bench", "", "gemm"},
-        {"device", "", "cpu"},
-        {"processor", "processor", backend(Device::kCpu).describe()},
+        {"device", "", name_of(device)},
+        {"processor", "processor", backend(device).describe()},
         {"threads", "", num_threads()},
         {"precision", "", precision},
         {"product_peak_gflops", "product peak", limits.flops * 1e-9, "GFLOP/s (measured now)"}};

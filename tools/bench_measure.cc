@@ -20,11 +20,19 @@ double best_seconds_of(const std::function<void()>& work) {
   return best;
 }
 
+void wait_for_devices() {
+  for (const Device device : {Device::kCpu, Device::kCuda}) {
+    if (has_backend(device)) backend(device).synchronize();
+  }
+}
+
 }  // namespace
 
 double seconds_of(const std::function<void()>& work) {
+  wait_for_devices();
   const auto start = std::chrono::steady_clock::now();
   work();
+  wait_for_devices();
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
 
@@ -53,21 +61,24 @@ std::vector<double> medians_in_turn(const std::vector<std::function<void()>>& wo
   return medians;
 }
 
-double product_peak(DType dtype) {
-  const Tensor a = raw::to(raw::uniform({2048, 3072}, {1, 0, 1}, -1, 1), dtype);
-  const Tensor b = raw::to(raw::uniform({3072, 2048}, {1, 0, 2}, -1, 1), dtype);
+double product_peak(DType dtype, Device device) {
+  const auto operand = [&](const Shape& shape, uint32_t site) {
+    return raw::to(raw::uniform(shape, {1, 0, site}, -1, 1, DType::kF32, device), dtype);
+  };
+  const Tensor a = operand({2048, 3072}, 1), b = operand({3072, 2048}, 2);
   return 2.0 * 2048 * 3072 * 2048 / best_seconds_of([&] { raw::matmul(a, b); });
 }
 
-double copy_bandwidth() {
+double copy_bandwidth(Device device) {
   constexpr int64_t kElements = int64_t{64} << 20;
-  const Tensor from = Tensor::full({kElements}, 1), to = Tensor::zeros({kElements});
+  const Tensor from = Tensor::full({kElements}, 1, DType::kF32, device);
+  const Tensor to = Tensor::zeros({kElements}, DType::kF32, device);
   return 2.0 * 4 * kElements / best_seconds_of([&] { raw::copy_(to, from); });
 }
 
-Limits measure_limits(DType dtype) {
-  const Limits limits = {product_peak(dtype), copy_bandwidth()};
-  backend(Device::kCpu).allocator().flush();  // half a gigabyte that nobody will ask for again
+Limits measure_limits(DType dtype, Device device) {
+  const Limits limits = {product_peak(dtype, device), copy_bandwidth(device)};
+  backend(device).allocator().flush();  // half a gigabyte that nobody will ask for again
   return limits;
 }
 

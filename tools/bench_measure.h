@@ -6,11 +6,12 @@
 #include <functional>
 #include <vector>
 
+#include "engine/device.h"
 #include "engine/dtype.h"
 
 namespace tessera {
 
-// Wall-clock time of one call.
+// Wall-clock time of one call, and of what it started on any device.
 double seconds_of(const std::function<void()>& work);
 
 // The middle value; of an even count the upper of the two in the middle. 0 of nothing.
@@ -21,19 +22,19 @@ double median(std::vector<double> values);
 // at least.
 std::vector<double> medians_in_turn(const std::vector<std::function<void()>>& works, double budget);
 
-// What bounds everything else, on all threads of this process.
+// What bounds everything else on a device; on the CPU with all threads of this process.
 struct Limits {
   double flops = 0;  // FLOP/s of a large product
   double bytes = 0;  // bytes/s, read and written together, of a large copy
 };
 
 // FLOP/s of the best of several products (2048, 3072) x (3072, 2048) of this type.
-double product_peak(DType dtype = DType::kF32);
+double product_peak(DType dtype = DType::kF32, Device device = Device::kCpu);
 // Bytes/s of the best of several copies of 256 MiB: larger than any cache.
-double copy_bandwidth();
+double copy_bandwidth(Device device = Device::kCpu);
 
 // Both. Taken before and after a benchmark, the better of each is the limit.
-Limits measure_limits(DType dtype);
+Limits measure_limits(DType dtype, Device device = Device::kCpu);
 Limits better_of(const Limits& a, const Limits& b);
 
 }  // namespace tessera

@@ -29,18 +29,20 @@ constexpr char kNotes[] =
     "  tessera bench ops --html ops.html\n"
     "  tessera bench ops --only softmax,layer_norm --batch-size 8 --precision bf16";
 
-Tensor filled(const OpInput& input, DType dtype, uint32_t site) {
-  const RandomKey key = {0, 0, site};
+Tensor filled(const OpInput& input, DType dtype, Device device, uint32_t site) {
+  const auto random = [&](double low, double high) {
+    return raw::uniform(input.shape, {0, 0, site}, low, high, DType::kF32, device);
+  };
   switch (input.kind) {
     case OpInput::Kind::kIndex:
-      return raw::to(raw::uniform(input.shape, key, 0, double(input.below)), DType::kI64);
+      return raw::to(random(0, double(input.below)), DType::kI64);
     case OpInput::Kind::kMask: {
       constexpr double kTrue = double(vit::kMasked) / vit::kPatches;
-      const Tensor share = Tensor::full(input.shape, kTrue);
-      return raw::compare(CompareOp::kLess, raw::uniform(input.shape, key), share);
+      const Tensor share = Tensor::full(input.shape, kTrue, DType::kF32, device);
+      return raw::compare(CompareOp::kLess, random(0, 1), share);
     }
     default: {  // positive and far from zero, so that log, sqrt and div have nothing to stumble on
-      const Tensor x = raw::to(raw::uniform(input.shape, key, 0.5, 1.5), dtype);
+      const Tensor x = raw::to(random(0.5, 1.5), dtype);
       if (input.kind == OpInput::Kind::kLeaf) set_requires_grad(x);
       return x;
     }
@@ -61,16 +63,18 @@ struct OpTime {
 };
 
 // Forward and backward take turns: each backward runs on what the forward before it left.
-void measure(const OpBench& bench, DType dtype, double budget, std::vector<OpTime>* times) {
+void measure(const OpBench& bench, DType dtype, Device device, double budget,
+             std::vector<OpTime>* times) {
   std::vector<Tensor> inputs;
   for (const OpInput& input : bench.inputs) {
-    inputs.push_back(filled(input, dtype, static_cast<uint32_t>(inputs.size())));
+    inputs.push_back(filled(input, dtype, device, static_cast<uint32_t>(inputs.size())));
   }
   Tensor y, dy;
   std::vector<std::function<void()>> works = {[&] { y = bench.run(inputs); }};
   if (bench.backward.bytes > 0) {
     works.push_back([&] {
-      if (!dy.defined()) dy = raw::to(raw::uniform(y.shape(), {0, 0, 99}), y.dtype());
+      if (!dy.defined())
+        dy = raw::to(raw::to(raw::uniform(y.shape(), {0, 0, 99}), y.dtype()), device);
       backward(y, dy);
       for (const Tensor& x : inputs) {
         if (requires_grad(x)) zero_grad(x);
@@ -101,15 +105,15 @@ struct OpsBench {
     TESSERA_CHECK_USAGE(seconds > 0 && seconds <= 60, "--seconds {} must be above 0 and at most 60",
                         seconds);
     output.check();
-    machine.apply();
-    const std::vector<OpBench> benches = chosen(op_benches(batch, dtype));
-    const Limits before = measure_limits(dtype);
+    const Device device = machine.apply();
+    const std::vector<OpBench> benches = chosen(op_benches(batch, dtype, device));
+    const Limits before = measure_limits(dtype, device);
     std::vector<OpTime> times;
     for (const OpBench& bench : benches) {
-      measure(bench, dtype, seconds, &times);
-      backend(Device::kCpu).allocator().end_step();
+      measure(bench, dtype, device, seconds, &times);
+      backend(device).allocator().end_step();
     }
-    output.publish(report(times, better_of(before, measure_limits(dtype))));
+    output.publish(report(times, better_of(before, measure_limits(dtype, device)), device));
     return 0;
   }
 
@@ -125,14 +129,14 @@ struct OpsBench {
     return all;
   }
 
-  Report report(const std::vector<OpTime>& times, const Limits& limits) const {
+  Report report(const std::vector<OpTime>& times, const Limits& limits, Device device) const {
     Report r;
     r.title = fmt::format("Ops at the shapes of training, batch {}, {}, {} threads", batch,
                           precision, num_threads());
     r.figures = {
         {"bench", "", "ops"},
-        {"device", "", "cpu"},
-        {"processor", "processor", backend(Device::kCpu).describe()},
+        {"device", "", name_of(device)},
+        {"processor", "processor", backend(device).describe()},
         {"threads", "", num_threads()},
         {"precision", "", precision},
         {"batch_size", "", batch},
@@ -170,8 +174,8 @@ struct OpsBench {
 
 }  // namespace
 
-std::vector<OpBench> op_benches(int64_t batch, DType dtype) {
-  OpRows rows = {batch, dtype};
+std::vector<OpBench> op_benches(int64_t batch, DType dtype, Device device) {
+  OpRows rows = {batch, dtype, device};
   for (auto* family :
        {add_elementwise_rows, add_move_rows, add_reduction_rows, add_index_rows, add_product_rows,
         add_picture_rows, add_norm_rows, add_loss_rows, add_training_rows}) {

@@ -154,19 +154,22 @@ void add_training_rows(OpRows* rows) {
   const int64_t t = numel_of(tokens), n = rows->batch << 19;
   constexpr RandomKey kKey = {1, 2, 3};
   constexpr double kDropped = 0.1;
+  const Device device = rows->device;
   rows->add("dropout", {leaf(tokens)}, rows->work(t, 2 * t), rows->work(t, 2 * t),
             [=](const Tensors& in) { return dropout(in[0], kDropped, kKey); });
   rows->add("drop_path", {leaf(tokens)}, rows->work(t, 2 * t), rows->work(t, 2 * t),
             [=](const Tensors& in) { return drop_path(in[0], kDropped, kKey); });
   const auto f32 = [](double flops, int64_t elements) { return Work{flops, 4.0 * elements}; };
   rows->add("uniform", {}, f32(t, t), kNoWork,
-            [=](const Tensors&) { return raw::uniform(tokens, kKey); });
+            [=](const Tensors&) { return raw::uniform(tokens, kKey, 0, 1, DType::kF32, device); });
   rows->add("normal", {}, f32(t, t), kNoWork,
-            [=](const Tensors&) { return raw::normal(tokens, kKey); });
+            [=](const Tensors&) { return raw::normal(tokens, kKey, 0, 1, DType::kF32, device); });
 
   const auto arenas = std::make_shared<std::vector<Tensor>>();  // shared, made at their first use
   const auto arena = [=](size_t i) {
-    while (arenas->size() <= i) arenas->push_back(raw::uniform({n}, kKey, 0.5, 1.5));
+    while (arenas->size() <= i) {
+      arenas->push_back(raw::uniform({n}, kKey, 0.5, 1.5, DType::kF32, device));
+    }
     return (*arenas)[i];
   };
   rows->add("adamw", {}, f32(12.0 * n, 7 * n), kNoWork, [=](const Tensors&) {

@@ -38,9 +38,9 @@ struct OpBench {
   OpCall run;
 };
 
-// Steps of `batch` pictures, floating tensors of this type: ViT-B/16 at 224 pixels, MAE's decoder,
-// BEiT's head, a tokenizer's convolutions.
-std::vector<OpBench> op_benches(int64_t batch, DType dtype);
+// Steps of `batch` pictures, floating tensors of this type on this device: ViT-B/16 at 224 pixels,
+// MAE's decoder, BEiT's head, a tokenizer's convolutions.
+std::vector<OpBench> op_benches(int64_t batch, DType dtype, Device device = Device::kCpu);
 
 struct OpWithoutCost {
   std::string op, why;
@@ -59,6 +59,7 @@ inline OpInput indices(const Shape& shape, int64_t below) {
 struct OpRows {
   const int64_t batch;
   const DType dtype;
+  const Device device = Device::kCpu;
   std::vector<OpBench> list = {};
 
   void add(std::string op, std::vector<OpInput> inputs, Work forward, Work backward, OpCall run) {

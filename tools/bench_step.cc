@@ -56,14 +56,15 @@ struct StepBench {
     TESSERA_CHECK_USAGE(tokenizer.empty() || model == "beit", "--tokenizer is for --model beit");
     TESSERA_CHECK_USAGE(batch > 0 && steps > 0, "--batch-size and --steps must be positive");
     output.check();
-    machine.apply();
+    const Device device = machine.apply();
     const DType low = precision_from_name(precision);
-    const double peak = product_peak(low);
-    const Subject subject = model == "mae" ? mae() : beit();
+    const double peak = product_peak(low, device);
+    const Subject subject = model == "mae" ? mae(device) : beit(device);
+    subject.model->move_to(device);
     AdamWOptions options;
     options.shadow = low;
     AdamW optimizer(*subject.model, options);
-    CachingAllocator& allocator = backend(Device::kCpu).allocator();
+    CachingAllocator& allocator = backend(device).allocator();
     allocator.flush();  // what measuring the peak left
     allocator.reset_peak();
     Bytes bytes;
@@ -91,7 +92,7 @@ struct StepBench {
     watch.reset();
     bytes.peak = allocator.stats().peak_bytes;
     bytes.cached = allocator.stats().cached_bytes;
-    output.publish(report(times, subject.step_flops, peak, bytes));
+    output.publish(report(times, subject.step_flops, peak, bytes, device));
     return 0;
   }
 
@@ -104,28 +105,29 @@ struct StepBench {
     return config;
   }
 
-  Tensor pictures(int64_t side) const {
-    return raw::normal({batch, 3, side, side}, {0, 0, kFirstStepSite});
+  Tensor pictures(Device device) const {
+    return raw::normal({batch, 3, image_size, image_size}, {0, 0, kFirstStepSite}, 0, 1,
+                       DType::kF32, device);
   }
 
-  Subject mae() const {
+  Subject mae(Device device) const {
     const MaeConfig config = sized(mae_preset(arch));
     auto mae = std::make_unique<Mae>(config, 0);
     mae->set_checkpointing(checkpoint_activations);
-    const auto loss = [this, mae = mae.get(), config,
-                       images = pictures(image_size)](uint32_t step) {
+    const auto loss = [this, mae = mae.get(), config, images = pictures(device)](uint32_t step) {
       return mae->forward(images, mask_noise(batch, config.patches(), 0, step)).loss;
     };
     return {std::move(mae), cost_of(config).step_flops, loss};
   }
 
   // With its tokenizer in every step where one is named, else with tokens at hand, as from a cache.
-  Subject beit() const {
+  Subject beit(Device device) const {
     BeitRecipe recipe;
     recipe.model = sized(beit_preset(arch));
     std::shared_ptr<Tokenizer> names;
     if (!tokenizer.empty()) {
       names = load_tokenizer(checkpoint_file("--tokenizer", tokenizer)).model;
+      names->move_to(device);
       recipe.model.vocab = names->vocab();
     }
     const BeitConfig& config = recipe.model;
@@ -134,11 +136,11 @@ struct StepBench {
     const Tensor ids = Tensor::full(grid, 0, DType::kI64);
     const Tensor seen = names ? raw::uniform({batch, 3, config.grid().rows * names->reduction(),
                                               config.grid().columns * names->reduction()},
-                                             {0, 0, kFirstStepSite})
+                                             {0, 0, kFirstStepSite}, 0, 1, DType::kF32, device)
                               : Tensor();
     auto beit = std::make_unique<Beit>(config, 0);
     beit->set_checkpointing(checkpoint_activations);
-    const auto loss = [=, this, beit = beit.get(), images = pictures(image_size)](uint32_t step) {
+    const auto loss = [=, this, beit = beit.get(), images = pictures(device)](uint32_t step) {
       const Tensor mask = block_masks(batch, recipe.block_options(target), 0, step);
       const Tensor tokens = names ? tokens_by(*names, seen, grid) : ids;
       return beit->forward(images, masked_patches(mask, target), tokens).loss;
@@ -153,8 +155,8 @@ struct StepBench {
     size_t arenas = 0, saved = 0, peak = 0, cached = 0;
   };
 
-  Report report(const std::vector<double>& times, double flops, double peak,
-                const Bytes& bytes) const {
+  Report report(const std::vector<double>& times, double flops, double peak, const Bytes& bytes,
+                Device device) const {
     const double step = median(times), rate = static_cast<double>(batch) / step;
     const double utilisation = rate * flops / peak;
     Report r;
@@ -167,7 +169,7 @@ struct StepBench {
                  {"batch_size", "", batch},
                  {"precision", "", precision},
                  {"threads", "", num_threads()},
-                 {"device", "", "cpu"},
+                 {"device", "", name_of(device)},
                  {"step_s", "step", step, fmt::format("s   (median of {})", steps), 3},
                  {"images_per_s", "images", rate, "/s"},
                  {"gflop_per_image", "work", flops * 1e-9, "GFLOP a picture", 2},

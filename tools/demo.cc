@@ -89,12 +89,13 @@ void show(const std::string& folder) {
 }
 
 int run(const DemoFlags& flags) {
-  flags.machine.apply();
+  const Device device = flags.machine.apply();
   CLI::App unused;
   MaeFlags training(unused);  // for its config.toml
   training.recipe = demo_recipe();
   training.machine = flags.machine;
   RunOptions& options = training.options;
+  options.device = device;
   options.checkpoint_every = training.recipe.eval_every;
   options.out = choose_folder(training.recipe, &options.resume);
   options.config_text = training.config_text();

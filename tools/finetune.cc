@@ -25,7 +25,7 @@ constexpr char kNotes[] =
     "fewer epochs with less augmentation.\n"
     "\n"
     "Each evaluation judges all held-out pictures (or 1,000 of the training's): the share whose\n"
-    "class is the likeliest (top 1) or among the five likeliest (top 5). With --ema-decay it "
+    "class is the likeliest (top 1) or among the five likeliest (top 5). With --ema-decay it\n"
     "judges the averaged weights.\n"
     "--resume takes every setting from the checkpoint, as in `pretrain`.\n"
     "\n"

@@ -80,11 +80,11 @@ void print_machine() {
   row("tessera", kVersion);
   row("compiler", fmt::format("g++ {}", __VERSION__));
   row("build", build_flags());
-  row("processor", backend(Device::kCpu).describe());
   row("features", cpu_features());
   row("threads", fmt::format("{}", num_threads()));
   for (const Device device : {Device::kCpu, Device::kCuda}) {
-    row(name_of(device), has_backend(device) ? "yes" : "not in this build");
+    const std::string why = why_unavailable(device);
+    row(name_of(device), why.empty() ? backend(device).describe() : why);
   }
   row("memory", fmt::format("{} free", gigabytes(available_memory_bytes())));
 }

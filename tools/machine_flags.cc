@@ -16,20 +16,20 @@ void MachineFlags::add_to(CLI::App& app) {
       ->group("Run");
 }
 
-void MachineFlags::apply() const {
-  device_from_name(device);
+Device MachineFlags::apply() const {
+  const Device chosen = device_from_name(device);
   constexpr int kMostThreads = 1024;
   TESSERA_CHECK_USAGE(threads >= 0 && threads <= kMostThreads, "--threads {} is not in 0..{}",
                       threads, kMostThreads);
   if (threads > 0) set_num_threads(threads);
+  return chosen;
 }
 
 Device device_from_name(const std::string& name) {
-  if (name == "auto") return has_backend(Device::kCuda) ? Device::kCuda : Device::kCpu;
+  if (name == "auto") return default_device();
   for (const Device device : {Device::kCpu, Device::kCuda}) {
     if (name != name_of(device)) continue;
-    TESSERA_CHECK_USAGE(has_backend(device), "--device {}: this program was built without {}", name,
-                        name);
+    TESSERA_CHECK_USAGE(has_backend(device), "--device {}: {}", name, why_unavailable(device));
     return device;
   }
   throw UsageError(fmt::format("--device {}: it is auto, cpu or cuda", name));

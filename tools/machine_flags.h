@@ -13,12 +13,12 @@ struct MachineFlags {
   int threads = 0;  // 0: as many as the machine gives this process
 
   void add_to(CLI::App& app);
-  // UsageError for a device that this program has no backend for; sets the number of threads.
-  void apply() const;
+  // Sets the number of threads; returns the device to work on, or throws a UsageError that says why
+  // it cannot be had.
+  Device apply() const;
 };
 
-// "auto" is a graphics card where the program has a backend for it, else the CPU. UsageError that
-// names the device when it cannot be had.
+// "auto" is default_device(). UsageError that says why when a device cannot be had.
 Device device_from_name(const std::string& name);
 
 }  // namespace tessera

@@ -24,8 +24,9 @@ void ReconstructionFlags::add_to(CLI::App& app) {
 }
 
 ReconstructionTask prepare(const ReconstructionFlags& flags) {
-  flags.machine.apply();
+  const Device device = flags.machine.apply();
   TrainedModel trained = load_model(flags.model);
+  trained.model->move_to(device);
   const MaeConfig& config = trained.config();
   EvaluationReader reader = evaluation_pictures(flags.data, flags.holdout, config.image_height,
                                                 config.image_width, config.channels);

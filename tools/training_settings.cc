@@ -59,7 +59,7 @@ void TrainingFlags::read() {
     new_run();
   }
   check_options();
-  machine.apply();
+  options.device = machine.apply();
   options.config_text = config_text();
 }
 

@@ -10,6 +10,7 @@
 #include "autograd/functions.h"
 #include "autograd/tape.h"
 #include "engine/backend.h"
+#include "engine/raw.h"
 #include "nn/step_random.h"
 #include "train/checkpoint.h"
 #include "train/nonfinite.h"
@@ -47,6 +48,7 @@ void add_share(Figures& sums, const Figures& figures, double share) {
 Trainer::Trainer(TrainingTask& task, Module& model, int64_t total_steps, int64_t steps_per_epoch)
     : task_(task),
       model_(model),
+      device_(model.device()),
       recipe_(task.recipe()),
       total_steps_(total_steps),
       steps_per_epoch_(steps_per_epoch),
@@ -73,9 +75,11 @@ StepResult Trainer::accumulate_gradients(int64_t step, const std::vector<Batch>&
     const StepPlace here = place(step, i);
     const StepRandom random(recipe_.seed, here.iteration);
     const Autocast autocast(recipe_.precision);
-    const BatchLoss batch = task_.loss(batches[i], here);
+    Batch placed = batches[i];
+    placed.images = raw::to(placed.images, device_);
+    const BatchLoss batch = task_.loss(placed, here);
     const Tensor loss = mul_scalar(batch.loss, share);
-    backward(loss, Tensor::full({}, scaler_.scale()));
+    backward(loss, Tensor::full({}, scaler_.scale(), loss.dtype(), loss.device()));
     result.loss += loss.item();
     add_share(result.figures, batch.figures, share);
   }
@@ -104,7 +108,7 @@ StepResult Trainer::step(int64_t step, const std::vector<Batch>& batches) {
   }
   scaler_.update(finite);
   task_.after_step(place(step, 0), result.loss);
-  backend(Device::kCpu).allocator().end_step();
+  backend(device_).allocator().end_step();
   return result;
 }
 

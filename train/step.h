@@ -44,6 +44,7 @@ class Trainer {
 
   TrainingTask& task_;
   Module& model_;
+  Device device_;  // the model's
   const TrainingRecipe& recipe_;
   int64_t total_steps_, steps_per_epoch_;
   LearningRateSchedule schedule_;

@@ -31,8 +31,9 @@ struct TokenizerRecipe : TrainingRecipe {
   double temperature_end = 0.0625;
   int64_t temperature_steps = -1;
   // Of the KL term (TokenizerStep::kl_weight): half a cosine from 0 to kl_weight over kl_steps,
-  // < 0: over a twentieth of the run.
-  double kl_weight = 0;
+  // < 0: over a twentieth of the run. Without it little of a codebook stays in use (26 of 256
+  // tokens after 250 steps on drawn pictures, 163 with it, at 0.4 dB less).
+  double kl_weight = 0.01;
   int64_t kl_steps = -1;
   bool straight_through = false;
 

@@ -35,7 +35,7 @@ double CodeUsage::perplexity() const {
 
 std::string CodeUsage::warning() const {
   const double possible = double(std::min(vocab(), total_));
-  if (double(used()) >= possible / 10 && perplexity() >= possible / 50) return "";
+  if (double(used()) >= possible / 5 && perplexity() >= possible / 25) return "";
   return fmt::format(
       "warning: the codebook has collapsed: {} of {} tokens are in use, as varied as {:.1f}; a "
       "larger --kl-weight, a slower or higher --temperature-end or a smaller --base-lr keep more "

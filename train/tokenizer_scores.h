@@ -24,8 +24,8 @@ class CodeUsage {
   int64_t used() const;  // tokens chosen at least once
   // exp of the entropy of the counts: as many tokens, all as frequent, would be as varied.
   double perplexity() const;
-  // One line when the codebook has collapsed: under a tenth of the tokens that could have been seen
-  // were chosen, or they are as varied as a fiftieth of them. Else empty.
+  // One line when the codebook has collapsed: under a fifth of the tokens that could have been seen
+  // were chosen, or they are as varied as a twenty-fifth of them. Else empty.
   std::string warning() const;
 
  private:

@@ -111,6 +111,7 @@ class Training {
                       options_.resume ? RunFolder::Start::kResume : RunFolder::Start::kNew);
     }
     model_ = &task_.build(options_.checkpoint_activations);
+    model_->move_to(options_.device);
     TESSERA_CHECK_USAGE(options_.probe_every == 0 || task_.encoder() != nullptr,
                         "--probe-every: `{}` trains no encoder to be probed", recipe_.command());
     trainer_.emplace(task_, *model_, total_steps_, steps_per_epoch_);

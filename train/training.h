@@ -24,6 +24,7 @@ namespace tessera {
 struct RunOptions {
   std::string data = "builtin:";
   std::string out;
+  Device device = Device::kCpu;
   bool resume = false;
   int workers = 2;
   bool checkpoint_activations = false;  // less memory for a third more work, the same bits
@@ -101,7 +102,8 @@ class TrainingTask {
   // Parameters with a learning rate or a decay of their own; see AdamW.
   virtual std::vector<ParameterGroup> groups() const { return {}; }
 
-  // The loss of one batch, in training mode, with autocast and StepRandom alive.
+  // The loss of one batch, in training mode, with autocast and StepRandom alive. The pictures are
+  // on the model's device.
   virtual BatchLoss loss(const Batch& batch, const StepPlace& place) = 0;
   // The step's update has been made (or skipped, when a gradient was not finite); loss is the mean
   // over its batches.

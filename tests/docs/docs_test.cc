@@ -171,7 +171,8 @@ TEST_CASE("links and paths on the pages lead somewhere") {
   static const std::regex kLink(R"(\]\(([^)#:]+)[^)]*\))");
   // `engine/raw.h`: a file of ours by its path from the root, in backticks.
   static const std::regex kPath(
-      R"(`((?:engine|autograd|cpu|nn|models|data|train|tools|tests|docs)/[\w/.-]+\.(?:h|cc|md|sh|py))`)");
+      R"(`((?:engine|autograd|cpu|cuda|nn|models|data|train|tools|tests|docs|third_party)/)"
+      R"([\w/.-]+\.(?:h|cc|cu|cuh|bzl|md|sh|py))`)");
   for (const auto& [page, text] : pages()) {
     const fs::path folder = (root() / page).parent_path();
     const std::string prose = prose_of(text);
@@ -190,7 +191,8 @@ TEST_CASE("links and paths on the pages lead somewhere") {
 
 TEST_CASE("every flag on the pages is one of the program's") {
   // `./tessera pretrain mae --data x --out y` is checked against the help of `pretrain mae`; a flag
-  // in running text against all helps, the launcher itself and the script beside PyTorch.
+  // in running text against all helps, the launcher itself, the script beside PyTorch and what nvcc
+  // is given.
   static const std::regex kCommand(R"(\./tessera((?: [a-z]+)+)((?: (?!\./tessera|#).*)?))");
   static const std::regex kFlag(R"((--[a-z][a-z-]*))");
   std::map<std::string, std::string> help;
@@ -223,7 +225,9 @@ TEST_CASE("every flag on the pages is one of the program's") {
     }
   }
   CHECK(commands > 10);
-  std::string all = text_of(root() / "tessera") + text_of(root() / "tools/compare/pytorch_step.py");
+  std::string all = text_of(root() / "tessera") +
+                    text_of(root() / "tools/compare/pytorch_step.py") +
+                    text_of(root() / "third_party/cuda/nvcc.bzl");
   for (const auto& [command, text] : help) all += text;
   for (const auto& [page, text] : pages()) {
     each_flag(text, [&](const std::string& flag) {

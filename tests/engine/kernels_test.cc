@@ -14,10 +14,21 @@ namespace {
 
 constexpr double kInf = std::numeric_limits<double>::infinity();
 
+// Every kernel runs on default_device(): the CPU, unless the program was linked with another.
+Tensor full(const Shape& shape, double value, DType dtype = DType::kF32) {
+  return Tensor::full(shape, value, dtype, default_device());
+}
+Tensor zeros(const Shape& shape, DType dtype = DType::kF32) { return full(shape, 0, dtype); }
+template <class T>
+Tensor from(const std::vector<T>& values, const Shape& shape) {
+  return Tensor::from(values, shape, default_device());
+}
+
 std::vector<double> values(const Tensor& t) { return raw::to(t, DType::kF64).to_vector<double>(); }
 
 Tensor random(const Shape& shape, uint32_t site, DType dtype) {
-  return raw::to(raw::normal(shape, RandomKey{5, 0, site}), dtype);
+  return raw::to(raw::normal(shape, RandomKey{5, 0, site}, 0, 1, DType::kF32, default_device()),
+                 dtype);
 }
 
 TEST_CASE("gemm: alpha, beta, bias, transposes, broadcast batches, wide rows of c") {
@@ -38,8 +49,8 @@ TEST_CASE("gemm: alpha, beta, bias, transposes, broadcast batches, wide rows of 
       if (shared_b) b = raw::expand(b, {batch, k, n});
       const Tensor offset = random({n}, 3, dtype);
       // c is the middle of wider rows; beta 0 must not read the NaN in it.
-      const Tensor wide = beta == 0 ? Tensor::full({batch, m, n + 5}, NAN, dtype)
-                                    : random({batch, m, n + 5}, 4, dtype);
+      const Tensor wide =
+          beta == 0 ? full({batch, m, n + 5}, NAN, dtype) : random({batch, m, n + 5}, 4, dtype);
       const Tensor c = raw::slice(wide, 2, 2, 2 + n);
       const std::vector<double> va = values(a), vb = values(b), vc = values(c), vo = values(offset);
       const std::vector<double> around = values(raw::slice(wide, 2, 2 + n, n + 5));
@@ -77,14 +88,14 @@ TEST_CASE("gemm: alpha, beta, bias, transposes, broadcast batches, wide rows of 
 
 TEST_CASE("gemm_into overwrites with beta 0 and adds with beta 1") {
   const Tensor a = random({4, 5}, 1, DType::kF32), b = random({5, 3}, 2, DType::kF32);
-  const Tensor out = Tensor::full({4, 3}, NAN);
+  const Tensor out = full({4, 3}, NAN);
   const uint64_t version = out.storage()->version();
   raw::gemm_into(a, b, out, 0);
   CHECK(values(out) == values(raw::matmul(a, b)));
   CHECK(out.storage()->version() == version + 1);
   raw::gemm_into(a, b, out, 1);
   CHECK(values(out)[7] == Approx(2 * values(raw::matmul(a, b))[7]));
-  CHECK_THROWS_WITH(raw::gemm_into(a, b, Tensor::zeros({3, 4}), 0),
+  CHECK_THROWS_WITH(raw::gemm_into(a, b, zeros({3, 4}), 0),
                     Catch::Contains("[gemm_into]") && Catch::Contains("(3, 4)"));
 }
 
@@ -92,7 +103,7 @@ TEST_CASE("gemm_into overwrites with beta 0 and adds with beta 1") {
 // Both roads of bf16, where gemm takes the one that is faster on the processor.
 TEST_CASE("each of our roads to a product gives the same bits for every layout of its operands") {
   const int64_t m = 37, n = 70, k = 1100;
-  for (const GemmImplementation& way : backend(Device::kCpu).gemm_implementations()) {
+  for (const GemmImplementation& way : backend(default_device()).gemm_implementations()) {
     if (!way.name.starts_with("tessera")) continue;
     for (const DType dtype : way.dtypes) {
       INFO(way.name << " " << name_of(dtype));
@@ -103,7 +114,7 @@ TEST_CASE("each of our roads to a product gives the same bits for every layout o
           return raw::transpose(raw::contiguous(raw::transpose(t, 1, 2)), 1, 2);
         };
         const Tensor left = setting & 1 ? turned(a) : a, right = setting & 2 ? turned(b) : b;
-        const Tensor c = Tensor::full({1, m, n}, NAN, dtype == DType::kF64 ? dtype : DType::kF32);
+        const Tensor c = full({1, m, n}, NAN, dtype == DType::kF64 ? dtype : DType::kF32);
         GemmArgs args;
         args.a = left.view();
         args.b = right.view();
@@ -119,7 +130,7 @@ TEST_CASE("each of our roads to a product gives the same bits for every layout o
 TEST_CASE("AdamW's kernel: segments, decay, rate scales, gradient scale, gaps") {
   const int64_t n = 40000;  // more than one task
   const Tensor p = random({n}, 1, DType::kF32), g = random({n}, 2, DType::kF32);
-  const Tensor m = Tensor::zeros({n}), v = Tensor::zeros({n});
+  const Tensor m = zeros({n}), v = zeros({n});
   const std::vector<AdamWSegment> segments = {
       {0, 10, 0, 1}, {16, 20000, 0.05f, 0.5f}, {20016, n - 7, 0.1f, 1}};
   std::vector<double> wp = values(p), wm(wp.size()), wv(wp.size());
@@ -134,7 +145,7 @@ TEST_CASE("AdamW's kernel: segments, decay, rate scales, gradient scale, gaps") 
   args.beta1 = 0.9;
   args.beta2 = 0.95;
   args.grad_scale = 0.25;
-  const Tensor shadow = Tensor::zeros({n}, DType::kBF16);
+  const Tensor shadow = zeros({n}, DType::kBF16);
   args.shadow = shadow.view();
   for (int64_t step = 1; step <= 3; ++step) {
     args.step = step;
@@ -168,24 +179,25 @@ TEST_CASE("AdamW's kernel: segments, decay, rate scales, gradient scale, gaps") 
 }
 
 TEST_CASE("the first number that is none") {
-  const Tensor t = Tensor::zeros({300, 7});
-  CHECK_FALSE(raw::first_nonfinite(t).has_value());
-  t.data<float>()[1500] = NAN;
-  t.data<float>()[777] = -std::numeric_limits<float>::infinity();
+  std::vector<float> numbers(2100, 0);
+  CHECK_FALSE(raw::first_nonfinite(from(numbers, {300, 7})).has_value());
+  numbers[1500] = NAN;
+  numbers[777] = -std::numeric_limits<float>::infinity();
+  const Tensor t = from(numbers, {300, 7});
   CHECK(raw::first_nonfinite(t) == 777);
   CHECK(raw::first_nonfinite(raw::transpose(t, 0, 1)) == 0 * 300 + 111);
   for (const DType dtype : {DType::kF64, DType::kF16, DType::kBF16}) {
     CHECK(raw::first_nonfinite(raw::to(t, dtype)) == 777);
   }
-  CHECK_FALSE(raw::first_nonfinite(Tensor::zeros({0})).has_value());
-  CHECK_FALSE(raw::first_nonfinite(Tensor::zeros({3}, DType::kI64)).has_value());
+  CHECK_FALSE(raw::first_nonfinite(zeros({0})).has_value());
+  CHECK_FALSE(raw::first_nonfinite(zeros({3}, DType::kI64)).has_value());
 }
 
 TEST_CASE("sums of many numbers keep their digits") {
   const int64_t n = 3000001;
-  CHECK(raw::sum(Tensor::full({n}, 0.1), {}, false).item() == Approx(0.1 * n).epsilon(1e-6));
-  CHECK(raw::sum_squares(Tensor::full({n}, 0.1)).item() == Approx(0.01 * n).epsilon(1e-6));
-  CHECK(raw::sum(Tensor::full({n, 3}, 0.1), {0}, false).to_vector<float>()[2] ==
+  CHECK(raw::sum(full({n}, 0.1), {}, false).item() == Approx(0.1 * n).epsilon(1e-6));
+  CHECK(raw::sum_squares(full({n}, 0.1)).item() == Approx(0.01 * n).epsilon(1e-6));
+  CHECK(raw::sum(full({n, 3}, 0.1), {0}, false).to_vector<float>()[2] ==
         Approx(0.1 * n).epsilon(1e-6));
 }
 
@@ -227,7 +239,7 @@ TEST_CASE("lane functions are exact to a few units over their range") {
         x[static_cast<size_t>(i)] =
             e.low > 0 ? e.low * std::pow(e.high / e.low, t) : e.low + (e.high - e.low) * t;
       }
-      const Tensor input = raw::to(Tensor::from(x, {n}), dtype);
+      const Tensor input = raw::to(from(x, {n}), dtype);
       const std::vector<double> in = values(input), out = values(raw::unary(e.op, input));
       double worst = 0, at = 0;
       for (size_t i = 0; i < in.size(); ++i) {
@@ -261,7 +273,7 @@ TEST_CASE("infinities, NaN and the ends of the range") {
   };
   for (const DType dtype : {DType::kF32, DType::kF64}) {
     for (const Point& p : points) {
-      const double have = raw::unary(p.op, Tensor::full({}, p.x, dtype)).item();
+      const double have = raw::unary(p.op, full({}, p.x, dtype)).item();
       INFO(name_of(p.op) << "(" << p.x << ") in " << name_of(dtype) << " is " << have);
       CHECK((have == p.want || (std::isnan(have) && std::isnan(p.want))));
     }
@@ -270,30 +282,29 @@ TEST_CASE("infinities, NaN and the ends of the range") {
       const ScalarArgs args{0.5, 2};
       const UnaryOp unary = static_cast<UnaryOp>(op);
       INFO(name_of(unary) << "(nan) in " << name_of(dtype));
-      CHECK(std::isnan(raw::unary(unary, Tensor::full({}, NAN, dtype), args).item()));
+      CHECK(std::isnan(raw::unary(unary, full({}, NAN, dtype), args).item()));
     }
-    const Tensor nan = Tensor::full({}, NAN, dtype), one = Tensor::full({}, 1, dtype);
+    const Tensor nan = full({}, NAN, dtype), one = full({}, 1, dtype);
     for (const BinaryOp op : {BinaryOp::kMaximum, BinaryOp::kMinimum, BinaryOp::kAdd}) {
       CHECK(std::isnan(raw::binary(op, nan, one).item()));
       CHECK(std::isnan(raw::binary(op, one, nan).item()));
     }
     CHECK(raw::compare(CompareOp::kEqual, nan, nan).item() == 0);
     CHECK(raw::compare(CompareOp::kNotEqual, nan, nan).item() == 1);
-    CHECK(
-        std::isnan(raw::amax(Tensor::from(std::vector<float>{1, NAN, 3}, {3}), {}, false).item()));
+    CHECK(std::isnan(raw::amax(from(std::vector<float>{1, NAN, 3}, {3}), {}, false).item()));
   }
 }
 
 TEST_CASE("gradients at kinks are those of PyTorch") {
-  const Tensor dy = Tensor::full({}, 3);
+  const Tensor dy = full({}, 3);
   const auto at = [&](UnaryOp op, double saved, ScalarArgs args = {}) {
-    return raw::unary_backward(op, Tensor::full({}, saved), dy, args).item();
+    return raw::unary_backward(op, full({}, saved), dy, args).item();
   };
   CHECK(at(UnaryOp::kRelu, 0) == 0);
   CHECK(at(UnaryOp::kAbs, 0) == 0);
   CHECK(at(UnaryOp::kClamp, 1, {-1, 1}) == 3);  // on a bound the gradient passes
   CHECK(at(UnaryOp::kClamp, 1.5, {-1, 1}) == 0);
-  const Tensor x = Tensor::full({}, 2);
+  const Tensor x = full({}, 2);
   for (const BinaryOp op : {BinaryOp::kMaximum, BinaryOp::kMinimum}) {
     const raw::Pair d = raw::binary_backward(op, x, x, dy, true, true);
     CHECK(d.first.item() == 1.5);

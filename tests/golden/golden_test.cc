@@ -1,4 +1,5 @@
-// The golden runner on its own folder, and on folders that are wrong in every way a folder can be.
+// The golden runner on its own folder and default_device(), and on folders that are wrong in every
+// way a folder can be.
 #include "tests/golden/golden.h"
 
 #include <catch2/catch.hpp>
@@ -9,6 +10,8 @@
 #include <iostream>
 #include <iterator>
 #include <sstream>
+
+#include "engine/backend.h"
 
 namespace tessera::golden {
 namespace {
@@ -28,7 +31,7 @@ struct Result {
 
 Result run(const fs::path& folder) {
   std::ostringstream out;
-  const int status = run_folder(folder.string(), Device::kCpu, out);
+  const int status = run_folder(folder.string(), default_device(), out);
   return {status, out.str()};
 }
 

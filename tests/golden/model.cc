@@ -37,12 +37,7 @@ bool Settings::truth_or(const std::string& key, bool otherwise) const {
 }
 
 void load_weights(Module& model, const File& file, Device device) {
-  if (device != Device::kCpu) {
-    model.visit([&](const std::string&, Tensor& tensor, StateKind kind) {
-      tensor = raw::to(tensor, device);
-      if (kind == StateKind::kTrained) set_requires_grad(tensor);
-    });
-  }
+  model.move_to(device);
   model.load_state_dict(file.under("weights/", device));
 }
 

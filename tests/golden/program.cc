@@ -15,7 +15,7 @@ Device device_named(std::string_view name) {
   for (int i = 0; i < kNumDevices; ++i) {
     const Device device = static_cast<Device>(i);
     if (name == name_of(device)) {
-      TESSERA_CHECK_USAGE(has_backend(device), "this build has no {} backend", name);
+      TESSERA_CHECK_USAGE(has_backend(device), "--device {}: {}", name, why_unavailable(device));
       return device;
     }
   }

@@ -2,6 +2,7 @@
 #include "tests/ops/check.h"
 
 #include <cmath>
+#include <span>
 #include <utility>
 
 #include "autograd/autocast.h"
@@ -316,8 +317,9 @@ Faults check_autocast(const Case& c, Device device) {
 namespace {
 
 // The same bits as laid out plainly on one thread, for each layout and number of threads.
-template <size_t L, size_t T>
-Faults check_bits(const Case& c, DType dtype, const Layout (&layouts)[L], const int (&threads)[T]) {
+Faults check_bits(const Case& c, Device device, DType dtype, std::span<const Layout> layouts,
+                  std::vector<int> threads) {
+  if (device != Device::kCpu) threads = {1};
   Faults faults;
   Arrays inputs;
   std::optional<Outcome> plain;
@@ -326,12 +328,12 @@ Faults check_bits(const Case& c, DType dtype, const Layout (&layouts)[L], const 
       if (layout == Layout::kExpanded || !plain.has_value()) {  // expanding changes the values
         inputs = rounded_inputs(c, make_inputs(c, layout), dtype);
         const Threads one(1);
-        plain = outcome_of(c, inputs, dtype, Layout::kContiguous, Device::kCpu);
+        plain = outcome_of(c, inputs, dtype, Layout::kContiguous, device);
       }
       std::string found;
       for (const int n : threads) {
         const Threads several(n);
-        const Outcome now = outcome_of(c, inputs, dtype, layout, Device::kCpu);
+        const Outcome now = outcome_of(c, inputs, dtype, layout, device);
         if (std::string d = differing_bits(now, *plain); !d.empty() && found.empty()) {
           found = fmt::format("{} threads: {}", n, d);
         }
@@ -345,33 +347,33 @@ Faults check_bits(const Case& c, DType dtype, const Layout (&layouts)[L], const 
 
 }  // namespace
 
-Faults check_bits(const Case& c) {
-  Faults faults = check_bits(c, DType::kF32, kLayouts, {1, 2, 3});
+Faults check_bits(const Case& c, Device device) {
+  Faults faults = check_bits(c, device, DType::kF32, kLayouts, {1, 2, 3});
   for (const DType dtype : {DType::kF64, DType::kBF16}) {
     if (dtype == DType::kBF16 && c.roundings == 0) continue;
-    const Faults more = check_bits(c, dtype, kLayouts, {2});
+    const Faults more = check_bits(c, device, dtype, kLayouts, {2});
     faults.insert(faults.end(), more.begin(), more.end());
   }
   return faults;
 }
 
-Faults check_large_bits(const Case& c) {
-  return check_bits(c, DType::kF32, {Layout::kContiguous, Layout::kTransposed, Layout::kOffset},
-                    {1, 2});
+Faults check_large_bits(const Case& c, Device device) {
+  constexpr Layout kLargeLayouts[] = {Layout::kContiguous, Layout::kTransposed, Layout::kOffset};
+  return check_bits(c, device, DType::kF32, kLargeLayouts, {1, 2});
 }
 
-Faults check_against_f64(const Case& c) {
+Faults check_against_f64(const Case& c, Device device) {
   Faults faults;
   attempt(&faults, c, "f32 against f64", [&] {
     const Arrays inputs = rounded_inputs(c, make_inputs(c, Layout::kContiguous), DType::kF32);
-    const Outcome have = outcome_of(c, inputs, DType::kF32, Layout::kContiguous, Device::kCpu);
-    Trial trial(c, inputs, DType::kF64, Layout::kContiguous, Device::kCpu);
+    const Outcome have = outcome_of(c, inputs, DType::kF32, Layout::kContiguous, device);
+    Trial trial(c, inputs, DType::kF64, Layout::kContiguous, device);
     const Tensor y = trial.forward();
     Outcome want{read(y), {}};
     if (has_gradient(c)) {
       const Array dy = rounded(make_upstream(y.shape(), 2), DType::kF32);
       want.gradients =
-          trial.gradients(y, Placed(dy, y.dtype(), Layout::kContiguous, Device::kCpu).tensor());
+          trial.gradients(y, Placed(dy, y.dtype(), Layout::kContiguous, device).tensor());
     }
     return compare_outcomes(have, want, DType::kF32, 1);
   });
@@ -387,11 +389,14 @@ Faults check_guards(const Case& c) {
       if (dtype != DType::kF64 && !has_floats(c)) continue;
       attempt(&faults, c, name(layout, dtype), [&]() -> std::string {
         const Arrays inputs = rounded_inputs(c, make_inputs(c, layout), dtype);
-        const Outcome plain = outcome_of(c, inputs, dtype, layout, Device::kCpu);
-        clear_guard_report();
-        const Outcome guarded = outcome_of(c, inputs, dtype, layout, kGuardDevice);
-        if (!guard_report().empty()) return guard_report();
-        return differing_bits(guarded, plain);
+        const Outcome plain = outcome_of(c, inputs, dtype, layout, kGuardDevice);
+        for (const bool aligned : {false, true}) {
+          const Watch watch(aligned);
+          const Outcome guarded = outcome_of(c, inputs, dtype, layout, kGuardDevice);
+          if (!guard_report().empty()) return guard_report();
+          if (std::string d = differing_bits(guarded, plain); !d.empty()) return d;
+        }
+        return "";
       });
     }
   }

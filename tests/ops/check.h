@@ -25,15 +25,16 @@ Faults check_gradients(const Case& c, Device device);
 Faults check_autocast(const Case& c, Device device);
 
 // Results and gradients have the same bits on every layout and with 1, 2 and 3 threads (f32; f64
-// and bf16 with 2).
-Faults check_bits(const Case& c);
+// and bf16 with 2), which are the CPU's affair: elsewhere each layout runs once.
+Faults check_bits(const Case& c, Device device);
 // The same for large cases: f32 contiguous, transposed and offset, 1 and 2 threads.
-Faults check_large_bits(const Case& c);
+Faults check_large_bits(const Case& c, Device device);
 
 // f32 results and gradients against f64, for cases without a reference.
-Faults check_against_f64(const Case& c);
+Faults check_against_f64(const Case& c, Device device);
 
-// Every buffer that a kernel writes stays inside its bounds and is written in full.
+// Every buffer that a kernel writes stays inside its bounds and is written in full: on the device
+// that the guards were installed before.
 Faults check_guards(const Case& c);
 
 // Every refusal throws an Error that names the op in brackets and holds its needles.

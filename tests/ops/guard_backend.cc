@@ -12,7 +12,7 @@ namespace {
 
 constexpr uint8_t kMarginByte = 0xC7;
 constexpr uint8_t kFreshByte = 0xFF;  // a NaN in every floating dtype
-constexpr int64_t kMargin = 192;      // bytes; one element more keeps the data off any alignment
+constexpr int64_t kMargin = 192;      // bytes: a multiple of 64, as blocks are
 
 std::string& report() {
   static std::string text;
@@ -23,46 +23,58 @@ void fault(const char* kernel, const std::string& what) {
   if (report().empty()) report() = std::string(kernel) + ": " + what;
 }
 
-Backend& real() { return backend(Device::kCpu); }
+Backend* the_real = nullptr;
+Backend& real() { return *the_real; }
+bool watching = false, aligned = false;
 
-// An output of one kernel call, for the length of the call.
+// An output of one kernel call, for the length of the call: a block of the device's memory, and its
+// image on the host.
 class Guarded {
  public:
   // `reads`: the kernel accumulates into what is there.
   Guarded(const char* kernel, const View& out, bool reads = false)
       : kernel_(kernel), out_(out), moved_(out), size_(static_cast<int64_t>(size_of(out.dtype))) {
-    if (out.data == nullptr || out.numel() == 0) return;
-    int64_t highest = 0;  // elements, from the lowest address
+    if (!watching || out.data == nullptr || out.numel() == 0) return;
     for (int d = 0; d < out.ndim; ++d) {
       const int64_t reach = (out.shape[d] - 1) * out.stride[d];
-      if (reach < 0) lowest_ += reach;
-      if (reach > 0) highest += reach;
+      (reach < 0 ? lowest_ : highest_) += reach;
     }
-    block_.assign(static_cast<size_t>((highest - lowest_ + 2) * size_ + 2 * kMargin), kMarginByte);
-    moved_.data = block_.data() + kMargin + size_ - lowest_ * size_;
-    each_element([&](char* original, char* element) {
-      if (reads) {
-        std::memcpy(element, original, static_cast<size_t>(size_));
-      } else {
-        std::memset(element, kFreshByte, static_cast<size_t>(size_));
-      }
-    });
+    image_.assign(static_cast<size_t>((highest_ - lowest_ + 2) * size_ + 2 * kMargin), kMarginByte);
+    block_ = static_cast<char*>(real().allocator().allocate(image_.size()));
+    moved_.data = block_ + first();
+    std::vector<char> original = read_original();
+    each_element(
+        [&](char* from, char* to) {
+          if (reads) {
+            std::memcpy(to, from, static_cast<size_t>(size_));
+          } else {
+            std::memset(to, kFreshByte, static_cast<size_t>(size_));
+          }
+        },
+        original);
+    real().copy_from_host(block_, image_.data(), image_.size());
   }
 
   // Checks the block and hands the result on.
   ~Guarded() {
-    if (block_.empty()) return;
-    each_element([&](char* original, char* element) {
-      const auto fresh = [](char byte) { return static_cast<uint8_t>(byte) == kFreshByte; };
-      if (is_floating(out_.dtype) && std::all_of(element, element + size_, fresh)) {
-        fault(kernel_, "left an element of its result unwritten");
-      }
-      std::memcpy(original, element, static_cast<size_t>(size_));
-      std::memset(element, kMarginByte, static_cast<size_t>(size_));
-    });
-    if (std::any_of(block_.begin(), block_.end(), [](uint8_t b) { return b != kMarginByte; })) {
+    if (block_ == nullptr) return;
+    real().copy_to_host(image_.data(), block_, image_.size());
+    std::vector<char> original = read_original();
+    each_element(
+        [&](char* to, char* element) {
+          const auto fresh = [](char byte) { return static_cast<uint8_t>(byte) == kFreshByte; };
+          if (is_floating(out_.dtype) && std::all_of(element, element + size_, fresh)) {
+            fault(kernel_, "left an element of its result unwritten");
+          }
+          std::memcpy(to, element, static_cast<size_t>(size_));
+          std::memset(element, kMarginByte, static_cast<size_t>(size_));
+        },
+        original);
+    real().copy_from_host(lowest_address(), original.data(), original.size());
+    if (std::any_of(image_.begin(), image_.end(), [](uint8_t b) { return b != kMarginByte; })) {
       fault(kernel_, "wrote outside its result");
     }
+    real().allocator().release(block_, image_.size());
   }
   Guarded(const Guarded&) = delete;
   Guarded& operator=(const Guarded&) = delete;
@@ -70,22 +82,34 @@ class Guarded {
   const View& view() const { return moved_; }
 
  private:
+  // Where the element at index (0, ..., 0) stands in the block.
+  int64_t first() const { return kMargin + (aligned ? 0 : size_) - lowest_ * size_; }
+  char* lowest_address() const { return static_cast<char*>(out_.data) + lowest_ * size_; }
+
+  std::vector<char> read_original() const {
+    std::vector<char> bytes(static_cast<size_t>((highest_ - lowest_ + 1) * size_));
+    real().copy_to_host(bytes.data(), lowest_address(), bytes.size());
+    return bytes;
+  }
+
+  // visit(its place in `original`, its place in the image)
   template <class Visit>
-  void each_element(Visit visit) {
+  void each_element(Visit visit, std::vector<char>& original) {
     int64_t index[kMaxDims] = {};
     for (int64_t left = out_.numel(); left > 0; --left) {
       int64_t at = 0;
       for (int d = 0; d < out_.ndim; ++d) at += index[d] * out_.stride[d];
-      visit(static_cast<char*>(out_.data) + at * size_,
-            static_cast<char*>(moved_.data) + at * size_);
+      visit(original.data() + (at - lowest_) * size_,
+            reinterpret_cast<char*>(image_.data()) + first() + at * size_);
       for (int d = out_.ndim - 1; d >= 0 && ++index[d] == out_.shape[d]; --d) index[d] = 0;
     }
   }
 
   const char* kernel_;
   View out_, moved_;
-  int64_t size_, lowest_ = 0;
-  std::vector<uint8_t> block_;
+  int64_t size_, lowest_ = 0, highest_ = 0;  // elements, from index (0, ..., 0)
+  char* block_ = nullptr;
+  std::vector<uint8_t> image_;
 };
 
 class GuardBackend final : public Backend {
@@ -98,7 +122,7 @@ class GuardBackend final : public Backend {
     real().copy_to_host(host, device, bytes);
   }
   void synchronize() override {}
-  std::string describe() const override { return "the CPU behind guards"; }
+  std::string describe() const override { return "guards before " + real().describe(); }
 
   void copy(const View& src, const View& dst) override {
     real().copy(src, Guarded("copy", dst).view());
@@ -260,8 +284,18 @@ Backend* guard_backend() {
 
 }  // namespace
 
-void install_guard_device() { register_backend(kGuardDevice, guard_backend); }
+void install_guard_device(Device device) {
+  the_real = &backend(device);
+  register_backend(kGuardDevice, guard_backend);
+}
+
+Watch::Watch(bool at_64_bytes) {
+  watching = true;
+  aligned = at_64_bytes;
+  report().clear();
+}
+Watch::~Watch() { watching = false; }
+
 const std::string& guard_report() { return report(); }
-void clear_guard_report() { report().clear(); }
 
 }  // namespace tessera::ops_test

@@ -1,8 +1,8 @@
-// A second device made of the first: every kernel call goes to the CPU's, with each output moved
-// into a block of its own whose margins and gaps hold a pattern that must survive.
-// Rule: outputs start as NaN bits, so that an element a kernel forgets is seen, and every result
-// must equal the CPU's to the bit. It also proves that nothing above the waist reads a device's
-// memory behind the waist's back.
+// A device in front of another: while it watches, every kernel call gets its outputs in blocks of
+// their own whose margins and gaps hold a pattern that must survive. Rule: outputs start as NaN
+// bits, so that an element a kernel forgets is seen, and every result must equal the unwatched one
+// to the bit. Before the CPU it also proves that nothing above the waist reads a device's memory
+// behind the waist's back.
 #pragma once
 
 #include <string>
@@ -11,13 +11,23 @@
 
 namespace tessera::ops_test {
 
-// The place in the registry that a CPU-only test program leaves free.
+// The place in the registry that a CPU-only test program leaves free; in front of the CUDA device
+// it takes that one's place.
 inline constexpr Device kGuardDevice = Device::kCuda;
 
-void install_guard_device();
+void install_guard_device(Device real);
 
-// The first fault since clear_guard_report; empty when there is none.
+// For as long as it lives, the guard device watches; else it only hands calls on. Outputs lie at
+// multiples of 64 bytes, or at none but their elements' size.
+class Watch {
+ public:
+  explicit Watch(bool aligned);
+  ~Watch();
+  Watch(const Watch&) = delete;
+  Watch& operator=(const Watch&) = delete;
+};
+
+// The first fault since the last Watch began; empty when there is none.
 const std::string& guard_report();
-void clear_guard_report();
 
 }  // namespace tessera::ops_test

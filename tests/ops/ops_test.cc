@@ -1,10 +1,12 @@
-// The op table, mode by mode. Every failure names op, case, layout and dtype.
+// The op table, mode by mode, on default_device(): the CPU, unless the program was linked with
+// another. Every failure names op, case, layout and dtype.
 #define CATCH_CONFIG_RUNNER
 #include <catch2/catch.hpp>
 #include <fstream>
 #include <iterator>
 #include <set>
 
+#include "engine/backend.h"
 #include "tests/ops/check.h"
 #include "tests/ops/guard_backend.h"
 
@@ -60,26 +62,28 @@ TEST_CASE("a declaration that is added is noticed") {
 }
 
 TEST_CASE("values") {
-  each_case(table(), [](const Case& c) { return check_values(c, Device::kCpu); });
+  each_case(table(), [](const Case& c) { return check_values(c, default_device()); });
 }
 
 TEST_CASE("gradients") {
-  each_case(table(), [](const Case& c) { return check_gradients(c, Device::kCpu); });
+  each_case(table(), [](const Case& c) { return check_gradients(c, default_device()); });
 }
 
 TEST_CASE("autocast") {
-  each_case(table(), [](const Case& c) { return check_autocast(c, Device::kCpu); });
+  each_case(table(), [](const Case& c) { return check_autocast(c, default_device()); });
 }
 
 TEST_CASE("bits do not depend on layout or threads") {
-  each_case(table(), [](const Case& c) { return check_bits(c); });
+  each_case(table(), [](const Case& c) { return check_bits(c, default_device()); });
 }
 
 TEST_CASE("bits of large shapes do not depend on layout or threads") {
-  each_case(large_rows(), check_large_bits);
+  each_case(large_rows(), [](const Case& c) { return check_large_bits(c, default_device()); });
 }
 
-TEST_CASE("large shapes: f32 agrees with f64") { each_case(large_rows(), check_against_f64); }
+TEST_CASE("large shapes: f32 agrees with f64") {
+  each_case(large_rows(), [](const Case& c) { return check_against_f64(c, default_device()); });
+}
 
 TEST_CASE("no kernel leaves its buffers") { each_case(table(), check_guards); }
 
@@ -95,6 +99,6 @@ TEST_CASE("refusals") {
 }  // namespace tessera::ops_test
 
 int main(int argc, char** argv) {
-  tessera::ops_test::install_guard_device();
+  tessera::ops_test::install_guard_device(tessera::default_device());
   return Catch::Session().run(argc, argv);
 }

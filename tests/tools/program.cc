@@ -17,7 +17,6 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-constexpr char kProgram[] = "tools/tessera";  // in the test's runfiles
 constexpr auto kPatience = std::chrono::seconds(60);
 constexpr auto kPoll = std::chrono::milliseconds(1);
 
@@ -40,7 +39,7 @@ int Outcome::error_lines() const { return static_cast<int>(lines_of(err).size())
 Process::Process(const Words& words, const Surroundings& surroundings)
     : out_file_(surroundings.out_file.empty() ? folder_.file("out") : surroundings.out_file) {
   const std::string err_file = folder_.file("err");
-  std::vector<const char*> arguments = {kProgram};
+  std::vector<const char*> arguments = {surroundings.program.c_str()};
   for (const std::string& word : words) arguments.push_back(word.c_str());
   arguments.push_back(nullptr);
   const rlim_t limit = static_cast<rlim_t>(surroundings.file_size_limit);
@@ -65,7 +64,7 @@ Process::Process(const Words& words, const Surroundings& surroundings)
     const struct rlimit sizes = {limit, limit};
     if (::setrlimit(RLIMIT_FSIZE, &sizes) != 0) ::_exit(126);
   }
-  ::execv(kProgram, const_cast<char* const*>(arguments.data()));
+  ::execv(arguments[0], const_cast<char* const*>(arguments.data()));
   ::_exit(127);
 }
 

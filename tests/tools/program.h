@@ -23,9 +23,10 @@ struct Outcome {
 };
 
 struct Surroundings {
-  long file_size_limit = 0;  // bytes a file may have, 0: any (as a full disk would)
-  std::string out_file;      // where stdout goes, in place of a file that is read back
-  bool terminal = false;     // stderr is a terminal of its own, which is not read
+  std::string program = "tools/tessera";  // in the test's runfiles
+  long file_size_limit = 0;               // bytes a file may have, 0: any (as a full disk would)
+  std::string out_file;                   // where stdout goes, in place of a file that is read back
+  bool terminal = false;                  // stderr is a terminal of its own, which is not read
 };
 
 // A program that is running.

@@ -65,6 +65,19 @@ def take_rows(x, ids):
     return x.gather(1, ids[:, :, None].expand(-1, -1, x.shape[2]))
 
 
+def patch_grid(imgs, p):
+    b, c, h, w = imgs.shape
+    return imgs.reshape(b, c, h // p, p, w // p, p)
+
+
+def patch_vectors(imgs, p):  # in the order of a convolution's weight: C, p, p
+    return patch_grid(imgs, p).permute(0, 2, 4, 1, 3, 5).flatten(3).flatten(1, 2)
+
+
+def patchify(imgs, p):  # in the order of the prediction: p, p, C
+    return patch_grid(imgs, p).permute(0, 2, 4, 3, 5, 1).flatten(3).flatten(1, 2)
+
+
 class Mae(nn.Module):
     def __init__(self, image, patch, dim, depth, heads, decoder_dim, decoder_depth, decoder_heads,
                  mask_ratio=0.75):
@@ -85,17 +98,6 @@ class Mae(nn.Module):
         self.decoder_norm = nn.LayerNorm(decoder_dim, eps=1e-6)
         self.decoder_pred = nn.Linear(decoder_dim, patch * patch * 3)
 
-    def grid(self, imgs):
-        b, c, h, w = imgs.shape
-        p = self.patch
-        return imgs.reshape(b, c, h // p, p, w // p, p)
-
-    def patch_vectors(self, imgs):  # in the order of a convolution's weight: C, p, p
-        return self.grid(imgs).permute(0, 2, 4, 1, 3, 5).flatten(3).flatten(1, 2)
-
-    def patchify(self, imgs):  # in the order of the prediction: p, p, C
-        return self.grid(imgs).permute(0, 2, 4, 3, 5, 1).flatten(3).flatten(1, 2)
-
     def forward(self, imgs, noise):
         """The loss: mean square error over the removed patches. noise (B, L): the smallest stay."""
         b, length = noise.shape
@@ -104,7 +106,7 @@ class Mae(nn.Module):
         restore = shuffle.argsort(1)
         ids_keep, ids_removed = shuffle[:, :kept], shuffle[:, kept:]
 
-        x = self.patch_embed(take_rows(self.patch_vectors(imgs), ids_keep))
+        x = self.patch_embed(take_rows(patch_vectors(imgs, self.patch), ids_keep))
         x = x + self.pos_embed[0, 1:][ids_keep]
         x = torch.cat([(self.cls_token + self.pos_embed[:, :1]).expand(b, -1, -1).to(x.dtype), x], 1)
         for block in self.blocks:
@@ -118,7 +120,7 @@ class Mae(nn.Module):
         for block in self.decoder_blocks:
             x = block(x)
         pred = self.decoder_pred(self.decoder_norm(take_rows(x, ids_removed + 1)))
-        return F.mse_loss(pred.float(), take_rows(self.patchify(imgs), ids_removed))
+        return F.mse_loss(pred.float(), take_rows(patchify(imgs, self.patch), ids_removed))
 
 
 PRESETS = {  # dim, depth, heads, decoder dim, depth, heads

@@ -1,9 +1,11 @@
 #!/usr/bin/env python3
-"""Times a whole MAE training step, ours and PyTorch's in turn, and prints the ratios of medians.
+"""Times a whole training step of MAE or BEiT, ours and PyTorch's in turn, and prints the ratios of
+medians.
 
     tools/compare/pytorch_step.py --arch vit_tiny --image-size 32 --patch-size 4 --batch-size 128
     tools/compare/pytorch_step.py --arch vit_base --image-size 224 --patch-size 16 --batch-size 8 \\
         --python /usr/bin/python3 --python venv/bin/python --precision f32,bf16
+    tools/compare/pytorch_step.py --model beit --arch vit_tiny --batch-size 64
 
 Both do forward, backward, gradient norm and AdamW on pictures that are in memory already; bf16 is
 autocast over f32 weights on both sides. Every contestant is a process of its own: ours
@@ -71,20 +73,21 @@ def make_optimizer(torch, model):
 
 def pytorch_side(args):
     import contextlib
+    import importlib
     import time
     try:
         import torch
     except ImportError as error:
         sys.exit(f"{sys.executable} has no torch ({error})")
     sys.path.insert(0, HERE)
-    import pytorch_mae
     if args.mode == "compile" and not hasattr(torch, "compile"):
         sys.exit(f"torch {torch.__version__} has no torch.compile")
 
     torch.set_num_threads(args.threads)
     torch.manual_seed(0)
     imported = megabytes("VmRSS")
-    model = pytorch_mae.preset(args.arch, args.image_size, args.patch_size)
+    models = importlib.import_module(f"pytorch_{args.model}")
+    model = models.preset(args.arch, args.image_size, args.patch_size)
     optimizer, kind = make_optimizer(torch, model)
     trained = [p for p in model.parameters() if p.requires_grad]
     run = torch.compile(model) if args.mode == "compile" else model
@@ -173,12 +176,12 @@ class Contestant:
 
 def contestants(args):
     """For each precision ours first, then every python and mode."""
-    shared = ["--arch", args.arch, "--image-size", str(args.image_size), "--patch-size",
-              str(args.patch_size), "--batch-size", str(args.batch_size), "--steps",
+    shared = ["--model", args.model, "--arch", args.arch, "--image-size", str(args.image_size),
+              "--patch-size", str(args.patch_size), "--batch-size", str(args.batch_size), "--steps",
               str(args.steps), "--threads", str(args.threads)]
     found = []
     for precision in args.precision:
-        ours = [args.tessera, "bench", "step", "--model", "mae", "--json"] + shared
+        ours = [args.tessera, "bench", "step", "--json"] + shared
         if precision != "f32":
             ours += ["--precision", precision]
         found.append(Contestant("tessera", precision, ours))
@@ -207,7 +210,7 @@ def line_of(result):
 
 
 def report(args, results):
-    print(f"MAE {args.arch}, {args.image_size} px, patch {args.patch_size}, batch "
+    print(f"{args.model} {args.arch}, {args.image_size} px, patch {args.patch_size}, batch "
           f"{args.batch_size}, {args.threads} threads, median (range) of {args.rounds} rounds of "
           f"{args.steps} steps in turn")
     for precision in args.precision:
@@ -233,6 +236,8 @@ def words(text):
 def main():
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default="mae", choices=["mae", "beit"],
+                        help="beit: with the tokens at hand")
     parser.add_argument("--arch", default="vit_tiny", help="vit_tiny ... vit_large")
     parser.add_argument("--image-size", type=int, default=32)
     parser.add_argument("--patch-size", type=int, default=4)
@@ -273,7 +278,7 @@ def main():
     ours = {c.precision: c for c in field if c.name == "tessera"}
     results = [c.result(args, ours[c.precision]) for c in field]
     if args.json:
-        print(json.dumps({"model": "mae", "arch": args.arch, "image_size": args.image_size,
+        print(json.dumps({"model": args.model, "arch": args.arch, "image_size": args.image_size,
                           "patch_size": args.patch_size, "batch_size": args.batch_size,
                           "threads": args.threads, "rounds": args.rounds, "steps": args.steps,
                           "contestants": results}))

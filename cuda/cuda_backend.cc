@@ -1,0 +1,127 @@
+// CUDA's entry in the registry: the waist's virtual functions, each one call into kernels.h or
+// vendor.h. The same file on a GPU and on the emulator.
+#include "cuda/kernels.h"
+#include "cuda/runtime.h"
+#include "cuda/vendor.h"
+
+namespace tessera {
+namespace {
+
+class CudaBackend final : public Backend {
+ public:
+  CachingAllocator& allocator() override { return allocator_; }
+  void copy_from_host(void* device, const void* host, size_t bytes) override {
+    cuda::copy_from_host(device, host, bytes);
+  }
+  void copy_to_host(void* host, const void* device, size_t bytes) override {
+    cuda::copy_to_host(host, device, bytes);
+  }
+  void synchronize() override { cuda::synchronize(); }
+  std::string describe() const override { return cuda::device_name(); }
+
+  void copy(const View& src, const View& dst) override { cuda::copy(src, dst); }
+  void fill(const View& dst, double value) override { cuda::fill(dst, value); }
+  void unary(UnaryOp op, ScalarArgs args, const View& x, const View& y) override {
+    cuda::unary(op, args, x, y);
+  }
+  void unary_backward(UnaryOp op, ScalarArgs args, const View& saved, const View& dy,
+                      const View& dx) override {
+    cuda::unary_backward(op, args, saved, dy, dx);
+  }
+  void binary(BinaryOp op, const View& a, const View& b, const View& y) override {
+    cuda::binary(op, a, b, y);
+  }
+  void binary_backward(BinaryOp op, const View& a, const View& b, const View& dy, const View& da,
+                       const View& db) override {
+    cuda::binary_backward(op, a, b, dy, da, db);
+  }
+  void compare(CompareOp op, const View& a, const View& b, const View& y) override {
+    cuda::compare(op, a, b, y);
+  }
+  void where(const View& condition, const View& a, const View& b, const View& y) override {
+    cuda::where(condition, a, b, y);
+  }
+
+  void reduce(ReduceOp op, const View& x, const View& y) override { cuda::reduce(op, x, y); }
+  void argmax(const View& x, const View& y) override { cuda::argmax(x, y); }
+  void cumsum(const View& x, const View& y) override { cuda::cumsum(x, y); }
+  void argsort(const View& x, const View& y) override { cuda::argsort(x, y); }
+
+  void gemm(const GemmArgs& args) override { cuda::vendor::gemm(args); }
+  void attention(const AttentionArgs& args) override { cuda::attention(args); }
+  void attention_backward(const AttentionBackwardArgs& args) override {
+    cuda::attention_backward(args);
+  }
+  void conv2d(const ConvArgs& args) override { cuda::conv2d(args); }
+  void conv2d_dx(const ConvArgs& args) override { cuda::conv2d_dx(args); }
+  void conv2d_dw(const ConvArgs& args) override { cuda::conv2d_dw(args); }
+
+  void softmax(const View& x, const View& y) override { cuda::softmax(x, y); }
+  void softmax_backward(const View& y, const View& dy, const View& dx) override {
+    cuda::softmax_backward(y, dy, dx);
+  }
+  void log_softmax(const View& x, const View& y) override { cuda::log_softmax(x, y); }
+  void log_softmax_backward(const View& y, const View& dy, const View& dx) override {
+    cuda::log_softmax_backward(y, dy, dx);
+  }
+  void layer_norm(const View& x, const View& w, const View& b, double eps, const View& y,
+                  const View& mean, const View& rstd) override {
+    cuda::layer_norm(x, w, b, eps, y, mean, rstd);
+  }
+  void layer_norm_backward(const View& x, const View& w, const View& mean, const View& rstd,
+                           const View& dy, const View& dx, const View& dw,
+                           const View& db) override {
+    cuda::layer_norm_backward(x, w, mean, rstd, dy, dx, dw, db);
+  }
+  void cross_entropy(const View& logits, const View& labels, double label_smoothing,
+                     int64_t ignore_index, const View& losses, const View& lse) override {
+    cuda::cross_entropy(logits, labels, label_smoothing, ignore_index, losses, lse);
+  }
+  void cross_entropy_backward(const View& logits, const View& labels, double label_smoothing,
+                              int64_t ignore_index, const View& lse, const View& dlosses,
+                              const View& dlogits) override {
+    cuda::cross_entropy_backward(logits, labels, label_smoothing, ignore_index, lse, dlosses,
+                                 dlogits);
+  }
+
+  void gather(const View& x, const View& index, const View& y) override {
+    cuda::gather(x, index, y);
+  }
+  void scatter_add(const View& s, const View& index, const View& x) override {
+    cuda::scatter_add(s, index, x);
+  }
+  bool index_in_range(const View& index, int64_t n) override {
+    return cuda::index_in_range(index, n);
+  }
+
+  void uniform(RandomKey key, const View& y) override { cuda::uniform(key, y); }
+  void normal(RandomKey key, const View& y) override { cuda::normal(key, y); }
+  void dropout(RandomKey key, double p, int64_t group, const View& x, const View& y) override {
+    cuda::dropout(key, p, group, x, y);
+  }
+
+  void adamw(const AdamWArgs& args) override { cuda::adamw(args); }
+  int64_t first_nonfinite(const View& x) override { return cuda::first_nonfinite(x); }
+  std::vector<GemmImplementation> gemm_implementations() override {
+    const std::vector<DType> all = {DType::kF32, DType::kF64, DType::kF16, DType::kBF16};
+    return {{"tessera", all, &cuda::vendor::gemm}, {"own", all, &cuda::gemm}};
+  }
+
+ private:
+  CachingAllocator allocator_{cuda::device_allocate,
+                              [](void* block, size_t) { cuda::device_free(block); }};
+};
+
+// Never destroyed: tensors in static storage may outlive any order of destructors.
+Backend* cuda_backend() {
+  static CudaBackend* backend = new CudaBackend;
+  return backend;
+}
+
+const bool registered = [] {
+  register_backend(Device::kCuda, cuda_backend, cuda::why_unavailable);
+  return true;
+}();
+
+}  // namespace
+}  // namespace tessera

@@ -1,0 +1,9 @@
+// Products of the emulated device: its memory is the host's, so the CPU's backend can work on it as
+// it is.
+#include "cuda/vendor.h"
+
+namespace tessera::cuda::vendor {
+
+void gemm(const GemmArgs& args) { backend(Device::kCpu).gemm(args); }
+
+}  // namespace tessera::cuda::vendor

@@ -1,0 +1,67 @@
+// Every CUDA kernel by name, as the backend calls it; contracts are those of engine/backend.h.
+// Rule: a call queues work on stream() and returns, unless it gives the host an answer.
+#pragma once
+
+#include "engine/backend.h"
+
+namespace tessera::cuda {
+
+// unary.cu, unary_backward.cu, binary.cu, binary_backward.cu, copy.cu
+void unary(UnaryOp op, ScalarArgs args, const View& x, const View& y);
+void unary_backward(UnaryOp op, ScalarArgs args, const View& saved, const View& dy, const View& dx);
+void binary(BinaryOp op, const View& a, const View& b, const View& y);
+void binary_backward(BinaryOp op, const View& a, const View& b, const View& dy, const View& da,
+                     const View& db);
+void compare(CompareOp op, const View& a, const View& b, const View& y);
+void where(const View& condition, const View& a, const View& b, const View& y);
+void copy(const View& src, const View& dst);
+void fill(const View& dst, double value);
+
+// reduce.cu, order.cu, argsort.cu
+void reduce(ReduceOp op, const View& x, const View& y);
+void argmax(const View& x, const View& y);
+void cumsum(const View& x, const View& y);
+void argsort(const View& x, const View& y);
+int64_t first_nonfinite(const View& x);
+
+// gemm.cu: what the vendor's library (vendor.h) is held against.
+void gemm(const GemmArgs& args);
+
+// conv.cu
+void conv2d(const ConvArgs& args);
+void conv2d_dx(const ConvArgs& args);
+void conv2d_dw(const ConvArgs& args);
+
+// attention.cu
+void attention(const AttentionArgs& args);
+void attention_backward(const AttentionBackwardArgs& args);
+
+// softmax.cu, layer_norm.cu, cross_entropy.cu
+void softmax(const View& x, const View& y);
+void softmax_backward(const View& y, const View& dy, const View& dx);
+void log_softmax(const View& x, const View& y);
+void log_softmax_backward(const View& y, const View& dy, const View& dx);
+void layer_norm(const View& x, const View& w, const View& b, double eps, const View& y,
+                const View& mean, const View& rstd);
+void layer_norm_backward(const View& x, const View& w, const View& mean, const View& rstd,
+                         const View& dy, const View& dx, const View& dw, const View& db);
+void cross_entropy(const View& logits, const View& labels, double label_smoothing,
+                   int64_t ignore_index, const View& losses, const View& lse);
+void cross_entropy_backward(const View& logits, const View& labels, double label_smoothing,
+                            int64_t ignore_index, const View& lse, const View& dlosses,
+                            const View& dlogits);
+
+// index.cu
+void gather(const View& x, const View& index, const View& y);
+void scatter_add(const View& s, const View& index, const View& x);
+bool index_in_range(const View& index, int64_t n);
+
+// random.cu
+void uniform(RandomKey key, const View& y);
+void normal(RandomKey key, const View& y);
+void dropout(RandomKey key, double p, int64_t group, const View& x, const View& y);
+
+// adamw.cu
+void adamw(const AdamWArgs& args);
+
+}  // namespace tessera::cuda

@@ -1,0 +1,119 @@
+// Softmax and log-softmax of the rows of a contiguous (rows, n), and their backwards.
+// Rule: as PyTorch does: -inf has probability 0, a row of nothing but -inf is NaN, as is a row with
+// NaN or +inf in it. A row is read again from the cache, not kept in registers.
+#include "cuda/group.cuh"
+#include "cuda/kernels.h"
+
+namespace tessera::cuda {
+namespace {
+
+template <class C, int kWidth>
+__global__ void __launch_bounds__(kRowBlock) softmax_rows(Rows x, Rows y, int64_t rows) {
+  const Group<kWidth> group;
+  if (group.row >= rows) return;
+  const C top = row_max<C>(group, x);
+  const C scale = C(1) / row_exp_sum(group, x, top);
+  group.for_each_four(x.n, [&](int64_t i) {
+    Four<C> v = read_four<C>(x, group.row, i);
+    for (C& e : v.at) e = exp_of(e - top) * scale;
+    write_four(y, group.row, i, v);
+  });
+}
+
+// Two subtractions: x - max is exact where it matters, max + log(sum) would round first.
+template <class C, int kWidth>
+__global__ void __launch_bounds__(kRowBlock) log_softmax_rows(Rows x, Rows y, int64_t rows) {
+  const Group<kWidth> group;
+  if (group.row >= rows) return;
+  const C top = row_max<C>(group, x);
+  const C log_sum = log_of(row_exp_sum(group, x, top));
+  group.for_each_four(x.n, [&](int64_t i) {
+    Four<C> v = read_four<C>(x, group.row, i);
+    for (C& e : v.at) e = e - top - log_sum;
+    write_four(y, group.row, i, v);
+  });
+}
+
+// dx = y (dy - sum(y dy))
+template <class C, int kWidth>
+__global__ void __launch_bounds__(kRowBlock)
+    softmax_backward_rows(Rows y, Rows dy, Rows dx, int64_t rows) {
+  const Group<kWidth> group;
+  if (group.row >= rows) return;
+  C dot = 0;
+  group.for_each_four(y.n, [&](int64_t i) {
+    const Four<C> p = read_four<C>(y, group.row, i), d = read_four<C>(dy, group.row, i);
+    for (int k = 0; k < 4; ++k) dot += p.at[k] * d.at[k];
+  });
+  dot = group.sum(dot);
+  group.for_each_four(y.n, [&](int64_t i) {
+    const Four<C> p = read_four<C>(y, group.row, i);
+    Four<C> d = read_four<C>(dy, group.row, i);
+    for (int k = 0; k < 4; ++k) d.at[k] = p.at[k] * (d.at[k] - dot);
+    write_four(dx, group.row, i, d);
+  });
+}
+
+// dx = dy - exp(y) sum(dy)
+template <class C, int kWidth>
+__global__ void __launch_bounds__(kRowBlock)
+    log_softmax_backward_rows(Rows y, Rows dy, Rows dx, int64_t rows) {
+  const Group<kWidth> group;
+  if (group.row >= rows) return;
+  C sum = 0;
+  group.for_each_four(y.n, [&](int64_t i) {
+    for (const C d : read_four<C>(dy, group.row, i).at) sum += d;
+  });
+  sum = group.sum(sum);
+  group.for_each_four(y.n, [&](int64_t i) {
+    const Four<C> log_p = read_four<C>(y, group.row, i);
+    Four<C> d = read_four<C>(dy, group.row, i);
+    for (int k = 0; k < 4; ++k) d.at[k] -= exp_of(log_p.at[k]) * sum;
+    write_four(dx, group.row, i, d);
+  });
+}
+
+}  // namespace
+
+void softmax(const View& x, const View& y) {
+  const int64_t rows = x.shape[0], n = x.shape[1];
+  if (rows * n == 0) return;
+  visit_floating(x.dtype, [&](auto tag) {
+    using C = decltype(tag);
+    launch(takes_block(n) ? softmax_rows<C, kRowBlock> : softmax_rows<C, kWarp>,
+           row_blocks(rows, n), kRowBlock, 0, stream(), Rows(x, n), Rows(y, n), rows);
+  });
+}
+
+void softmax_backward(const View& y, const View& dy, const View& dx) {
+  const int64_t rows = y.shape[0], n = y.shape[1];
+  if (rows * n == 0) return;
+  visit_floating(y.dtype, [&](auto tag) {
+    using C = decltype(tag);
+    launch(takes_block(n) ? softmax_backward_rows<C, kRowBlock> : softmax_backward_rows<C, kWarp>,
+           row_blocks(rows, n), kRowBlock, 0, stream(), Rows(y, n), Rows(dy, n), Rows(dx, n), rows);
+  });
+}
+
+void log_softmax(const View& x, const View& y) {
+  const int64_t rows = x.shape[0], n = x.shape[1];
+  if (rows * n == 0) return;
+  visit_floating(x.dtype, [&](auto tag) {
+    using C = decltype(tag);
+    launch(takes_block(n) ? log_softmax_rows<C, kRowBlock> : log_softmax_rows<C, kWarp>,
+           row_blocks(rows, n), kRowBlock, 0, stream(), Rows(x, n), Rows(y, n), rows);
+  });
+}
+
+void log_softmax_backward(const View& y, const View& dy, const View& dx) {
+  const int64_t rows = y.shape[0], n = y.shape[1];
+  if (rows * n == 0) return;
+  visit_floating(y.dtype, [&](auto tag) {
+    using C = decltype(tag);
+    launch(takes_block(n) ? log_softmax_backward_rows<C, kRowBlock>
+                          : log_softmax_backward_rows<C, kWarp>,
+           row_blocks(rows, n), kRowBlock, 0, stream(), Rows(y, n), Rows(dy, n), Rows(dx, n), rows);
+  });
+}
+
+}  // namespace tessera::cuda

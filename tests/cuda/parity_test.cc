@@ -1,0 +1,213 @@
+// The CUDA device against the CPU: the same random bits, and values and gradients within
+// 1e-5 of the largest, at sizes that leave tails in every kernel and reach each of their roads.
+#include <algorithm>
+#include <catch2/catch.hpp>
+#include <cmath>
+#include <cstring>
+#include <functional>
+#include <vector>
+
+#include "autograd/functions.h"
+#include "autograd/tape.h"
+#include "engine/backend.h"
+#include "engine/raw.h"
+
+namespace tessera {
+namespace {
+
+constexpr int64_t kSizes[] = {1, 31, 33, 197, 257, 1030};  // around a warp, a block, a row's limit
+
+using Tensors = std::vector<Tensor>;
+using Function = std::function<Tensor(const Tensors&)>;
+
+Tensor random(const Shape& shape, uint32_t site) {
+  return raw::normal(shape, RandomKey{9, 0, site});
+}
+Tensor indices(const Shape& shape, int64_t below, uint32_t site) {
+  return raw::to(raw::uniform(shape, RandomKey{9, 1, site}, 0, static_cast<double>(below)),
+                 DType::kI64);
+}
+
+// The result, then the gradients of the floating inputs, for a fixed upstream gradient.
+std::vector<std::vector<double>> outcome(const Function& f, const Tensors& inputs, Device device) {
+  Tensors placed;
+  for (const Tensor& x : inputs) {
+    placed.push_back(raw::to(x, device).detach());
+    if (is_floating(x.dtype())) set_requires_grad(placed.back());
+  }
+  const auto values = [](const Tensor& t) { return raw::to(t, DType::kF64).to_vector<double>(); };
+  const Tensor y = f(placed);
+  std::vector<std::vector<double>> all = {values(y.detach())};
+  if (!is_floating(y.dtype()) || !requires_grad(y)) return all;
+  backward(y, raw::to(random(y.shape(), 77), device));
+  for (const Tensor& x : placed) {
+    if (is_floating(x.dtype())) all.push_back(values(grad(x)));
+  }
+  return all;
+}
+
+void compare(const std::string& what, const Function& f, const Tensors& inputs) {
+  const auto want = outcome(f, inputs, Device::kCpu), have = outcome(f, inputs, Device::kCuda);
+  REQUIRE(have.size() == want.size());
+  for (size_t k = 0; k < want.size(); ++k) {
+    double largest = 0, worst = 0;
+    for (const double w : want[k]) largest = std::max(largest, std::fabs(w));
+    for (size_t i = 0; i < want[k].size(); ++i) {
+      const double error = std::fabs(have[k][i] - want[k][i]);
+      if (!(error <= worst)) worst = error;
+    }
+    INFO(what << (k == 0 ? ", result" : ", gradient ") << (k == 0 ? "" : std::to_string(k - 1))
+              << ": off by " << worst << " of " << largest);
+    CHECK(worst <= 1e-5 * largest);
+  }
+}
+
+TEST_CASE("random bits and uniforms are the CPU's, normals to two units of the last place") {
+  const RandomKey key{42, 3, 1024};
+  for (const int64_t n : kSizes) {
+    for (const DType dtype : {DType::kF32, DType::kF64}) {
+      const auto draw = [&](auto* function, Device device) {
+        return raw::to(function({n}, key, 0, 1, dtype, device), DType::kF64)
+            .template to_vector<double>();
+      };
+      CHECK(draw(raw::uniform, Device::kCuda) == draw(raw::uniform, Device::kCpu));
+      const auto want = draw(raw::normal, Device::kCpu), have = draw(raw::normal, Device::kCuda);
+      const double unit = dtype == DType::kF32 ? 0x1p-23 : 0x1p-52;
+      for (size_t i = 0; i < want.size(); ++i) {
+        CHECK(std::fabs(have[i] - want[i]) <= 2 * unit * std::exp2(std::ilogb(want[i])));
+      }
+    }
+    for (const int64_t group : {int64_t{1}, int64_t{3}, n}) {
+      const Tensor x = Tensor::full({n}, 1);
+      const Tensor cuda_x = raw::to(x, Device::kCuda);
+      const Tensor y = Tensor::zeros({n}), cuda_y = raw::to(y, Device::kCuda);
+      x.backend().dropout(key, 0.4, group, x.view(), y.view());
+      cuda_x.backend().dropout(key, 0.4, group, cuda_x.view(), cuda_y.view());
+      CHECK(cuda_y.to_vector<float>() == y.to_vector<float>());
+    }
+  }
+}
+
+TEST_CASE("rows") {
+  for (const int64_t n : kSizes) {
+    const std::string size = "n " + std::to_string(n);
+    const Tensor x = random({3, 7, n}, 1), w = random({n}, 2), b = random({n}, 3);
+    compare("softmax " + size, [](const Tensors& in) { return softmax(in[0], -1); }, {x});
+    compare("log_softmax " + size, [](const Tensors& in) { return log_softmax(in[0], -1); }, {x});
+    // Far below 0, where the padding behind a row's end must not count as its largest element.
+    const Tensor low = raw::unary(UnaryOp::kAddScalar, x, {-500, 0});
+    compare("softmax far below 0, " + size, [](const Tensors& in) { return softmax(in[0], -1); },
+            {low});
+    compare("log_softmax far below 0, " + size,
+            [](const Tensors& in) { return log_softmax(in[0], -1); }, {low});
+    if (n > 1) {  // the gradient of a row of one element is rounding alone
+      compare("layer_norm " + size,
+              [](const Tensors& in) { return layer_norm(in[0], in[1], in[2], 1e-6); }, {x, w, b});
+    }
+    compare("cross_entropy " + size,
+            [](const Tensors& in) { return cross_entropy(in[0], in[1], 0.1); },
+            {random({21, n}, 4), indices({21}, n, 5)});
+    compare("cumsum " + size, [](const Tensors& in) { return cumsum(in[0], 2); }, {x});
+    compare("cumsum across " + size, [](const Tensors& in) { return cumsum(in[0], 0); },
+            {random({n, 5}, 6)});
+    compare("argsort " + size, [](const Tensors& in) { return argsort(in[0], 2); }, {x});
+    compare("argsort across " + size, [](const Tensors& in) { return argsort(in[0], 0); },
+            {random({n, 5}, 6)});
+    compare("argmax " + size, [](const Tensors& in) { return argmax(in[0], 2); }, {x});
+    compare("argmax across " + size, [](const Tensors& in) { return argmax(in[0], 0); },
+            {random({n, 5}, 6)});
+  }
+  // Beyond one run of the sort, with equal values.
+  compare("argsort of 5000", [](const Tensors& in) { return argsort(in[0], 1); },
+          {raw::to(indices({2, 5000}, 300, 7), DType::kF32)});
+}
+
+TEST_CASE("reductions") {
+  for (const int64_t n : {int64_t{1}, int64_t{33}, int64_t{257}, int64_t{40001}}) {
+    const std::string size = "n " + std::to_string(n);
+    compare("sum " + size, [](const Tensors& in) { return sum(in[0], {1}); }, {random({3, n}, 1)});
+    compare("sum across " + size, [](const Tensors& in) { return sum(in[0], {1}); },
+            {random({2, n, 5}, 1)});
+    compare("amax " + size, [](const Tensors& in) { return amax(in[0], {1}); },
+            {random({3, n}, 1)});
+  }
+}
+
+TEST_CASE("layouts") {
+  for (const int64_t n : kSizes) {
+    const std::string size = "n " + std::to_string(n);
+    compare("add across " + size, [](const Tensors& in) { return in[0] + transpose(in[1], 0, 1); },
+            {random({35, n}, 1), random({n, 35}, 2)});
+    compare("turned copy " + size,
+            [](const Tensors& in) {
+              return reshape(permute(in[0], {2, 0, 1}), {-1});
+            },
+            {random({3, 40, n}, 1)});
+    compare("cast " + size,
+            [](const Tensors& in) { return to(to(in[0], DType::kBF16), DType::kF32); },
+            {random({n, 3}, 1)});
+  }
+}
+
+TEST_CASE("indexing") {
+  for (const int64_t n : kSizes) {
+    const std::string size = "n " + std::to_string(n);
+    compare("gather " + size, [](const Tensors& in) { return gather(in[0], 1, in[1]); },
+            {random({2, n, 3}, 1), indices({2, 40, 3}, n, 2)});
+    compare("embedding " + size, [](const Tensors& in) { return embedding(in[0], in[1]); },
+            {random({n, 12}, 1), indices({700}, n, 2)});
+    compare("scatter_add " + size,
+            [](const Tensors& in) { return scatter_add(in[0], 1, in[1], in[2]); },
+            {random({2, n}, 1), indices({2, 600}, n, 2), random({2, 600}, 3)});
+  }
+}
+
+TEST_CASE("attention") {
+  // Of a single key the gradients of q, k and the bias are rounding alone.
+  for (const int64_t n : {int64_t{2}, int64_t{31}, int64_t{33}, int64_t{65}}) {
+    for (const int64_t d : {int64_t{5}, int64_t{32}, int64_t{72}}) {
+      const Tensor q = random({2, 3, n, d}, 1), k = random({2, 3, n, d}, 2);
+      compare("attention " + std::to_string(n) + " by " + std::to_string(d),
+              [](const Tensors& in) { return attention(in[0], in[1], in[2], in[3], 0.3); },
+              {q, k, random({2, 3, n, d}, 3), random({3, n, n}, 4)});
+    }
+  }
+}
+
+TEST_CASE("a device without room says what asked and what is held") {
+  const Tensor held = Tensor::zeros({1000}, DType::kF32, Device::kCuda);
+  CHECK_THROWS_WITH(Tensor::empty({int64_t{1} << 50}, DType::kBF16, Device::kCuda),
+                    Catch::Contains("out of memory") && Catch::Contains("in use") &&
+                        Catch::Contains("bf16 (1125899906842624,) on cuda"));
+}
+
+TEST_CASE("indices that came from the host are known to be good or bad") {
+  const Tensor host = Tensor::from(std::vector<int64_t>{3, 0, 2}, {3});
+  for (const Tensor& index : {raw::to(host, Device::kCuda),
+                              Tensor::from(std::vector<int64_t>{3, 0, 2}, {3}, Device::kCuda)}) {
+    CHECK(index.storage()->known_below(4));
+    CHECK_FALSE(index.storage()->known_below(3));
+    const Tensor x = Tensor::zeros({3, 2}, DType::kF32, Device::kCuda);
+    CHECK_THROWS_WITH(raw::index_select(x, 0, index), Catch::Contains("leaves dimension 0"));
+    raw::fill_(index, 7);  // and no longer, once it is overwritten
+    CHECK_FALSE(index.storage()->known_below(8));
+    CHECK(raw::in_range(index, 8));
+    CHECK_FALSE(raw::in_range(index, 7));
+  }
+  CHECK_FALSE(argsort(Tensor::zeros({4}, DType::kF32, Device::kCuda), 0).storage()->known_below(4));
+}
+
+TEST_CASE("a loop of one shape asks the device for nothing after its second step") {
+  CachingAllocator& allocator = backend(Device::kCuda).allocator();
+  uint64_t asked = 0;
+  for (int step = 0; step < 5; ++step) {
+    const auto f = [](const Tensors& in) { return layer_norm(in[0], in[1], in[2], 1e-6); };
+    outcome(f, {random({64, 48}, 1), random({48}, 2), random({48}, 3)}, Device::kCuda);
+    allocator.end_step();
+    if (step == 1) asked = allocator.stats().system_allocations;
+  }
+  CHECK(allocator.stats().system_allocations == asked);
+}
+
+}  // namespace
+}  // namespace tessera

@@ -1,0 +1,53 @@
+#!/usr/bin/env bash
+# Makes dist/tessera-gpu.tar.xz: the program with the CUDA backend, the tests that want a GPU, what
+# they read, and every library they need save glibc's and NVIDIA's. A machine with a driver runs all
+# of it with `./run.sh`: it needs no toolkit, no Bazel and no sources.
+# Rule: under 40 MB, so that it can be carried anywhere; the programs share their kernels, which xz sees
+# and gzip does not.
+set -euo pipefail
+
+root=$(dirname "$(dirname "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")")")
+most_bytes=40000000
+programs=(
+  tools/tessera_cuda
+  tests/ops/cuda_test
+  tests/ops/cuda_gemm_implementations_test
+  tests/engine/cuda_kernels_test
+  tests/cuda/parity_on_gpu_test
+  tests/golden_cuda
+)
+
+cd "$root"
+labels=()
+for program in "${programs[@]}"; do labels+=("//${program%/*}:${program##*/}"); done
+bazel build --config=cuda "${labels[@]}"
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+stage=$scratch/tessera-gpu
+mkdir -p "$stage/bin" "$stage/lib" "$stage/autograd" "$stage/engine" "$stage/tests" dist
+for program in "${programs[@]}"; do
+  strip -o "$stage/bin/$(basename "$program")" "bazel-bin/$program"
+done
+cp autograd/functions.h "$stage/autograd/"
+cp engine/elementwise.h "$stage/engine/"
+cp -r tests/golden "$stage/tests/"
+cp tools/gpu/run.sh "$stage/"
+
+# "libfmt.so.9 => /lib/x86_64-linux-gnu/libfmt.so.9 (0x...)" for each library, direct or not.
+for program in "$stage"/bin/*; do ldd "$program"; done | awk '$2 == "=>" { print $1, $3 }' | sort -u |
+  while read -r library file; do
+    case $library in
+      libc.so.* | libm.so.* | libmvec.so.* | libpthread.so.* | libdl.so.* | librt.so.*) continue ;;
+      libcu* | libnv*) continue ;;
+    esac
+    cp -L "$file" "$stage/lib/$library"
+  done
+
+tar -C "$scratch" --sort=name --owner=0 --group=0 --numeric-owner --mtime=@0 -c tessera-gpu |
+  xz -9 > dist/tessera-gpu.tar.xz
+bytes=$(stat -c %s dist/tessera-gpu.tar.xz)
+echo "dist/tessera-gpu.tar.xz: $bytes bytes"
+((bytes <= most_bytes)) || {
+  echo "tools/gpu/pack.sh: the archive has more than $most_bytes bytes" >&2
+  exit 1
+}

@@ -1,0 +1,78 @@
+#!/usr/bin/env bash
+# Runs, on a machine with a GPU, everything that the archive of tools/gpu/pack.sh holds: the op table,
+# the kernels' tests, the golden numbers, the comparison with the CPU, the four tools of
+# compute-sanitizer where it is installed, three trainings that must give the same bytes, and the
+# speed of a step. Prints a table; results.json holds the same, one object a line.
+# Rule: goes on after a failure, and ends with 1 if there was any.
+set -uo pipefail
+
+cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")"
+export LD_LIBRARY_PATH=$PWD/lib:/usr/local/cuda/lib64:${LD_LIBRARY_PATH-}
+log=$PWD/results.log
+json=$PWD/results.json
+: > "$log"
+: > "$json"
+failed=0
+
+# row NAME STATUS SECONDS WHAT
+row() {
+  printf '%-44s %-8s %7s s  %s\n' "$1" "$2" "$3" "$4"
+  printf '{"check": "%s", "status": "%s", "seconds": %s, "figures": "%s"}\n' \
+    "$1" "$2" "$3" "${4//\"/\'}" >> "$json"
+}
+
+# check NAME COMMAND...: passes when the command does; its last line goes into the table.
+check() {
+  local name=$1 start=$SECONDS status=passed output
+  shift
+  output=$("$@" 2>&1) || {
+    status=FAILED
+    failed=1
+  }
+  printf '== %s: %s\n%s\n' "$name" "$*" "$output" >> "$log"
+  row "$name" "$status" $((SECONDS - start)) "$(grep -v '^ *$' <<< "$output" | grep -v '^=*$' | tail -n 1 | cut -c 1-90)"
+}
+
+# Three trainings on the device: the same bytes each time.
+same_bytes() {
+  local folder first='' sum
+  folder=$(mktemp -d)
+  for run in 1 2 3; do
+    bin/tessera_cuda pretrain mae --data builtin: --arch vit_tiny --image-size 32 --patch-size 4 \
+      --batch-size 32 --max-steps 10 --eval-every 0 --device cuda --out "$folder/$run" || return 1
+    sum=$(sha256sum < "$folder/$run/step-00000010.safetensors")
+    [[ -z $first || $sum == "$first" ]] || {
+      echo "training $run gave other bytes"
+      return 1
+    }
+    first=$sum
+  done
+  rm -rf "$folder"
+  echo "three trainings, one sum: ${first:0:16}"
+}
+
+step_speed() {
+  bin/tessera_cuda bench step --device cuda --arch vit_base --image-size 224 --batch-size "$1" \
+    --precision "$2" --json
+}
+
+bin/tessera_cuda info | tee -a "$log"
+bin/tessera_cuda info --device cuda > /dev/null || exit 1 # says why there is no device
+echo
+check 'op table' bin/cuda_test
+check 'kernels' bin/cuda_kernels_test
+check 'product implementations' bin/cuda_gemm_implementations_test
+check 'golden numbers' bin/golden_cuda tests/golden --device cuda
+check 'CPU against GPU' bin/parity_on_gpu_test
+if sanitizer=$(command -v compute-sanitizer); then
+  for tool in memcheck racecheck initcheck synccheck; do
+    check "$tool over CPU against GPU" "$sanitizer" --tool "$tool" --error-exitcode 1 bin/parity_on_gpu_test
+    check "$tool over kernels" "$sanitizer" --tool "$tool" --error-exitcode 1 bin/cuda_kernels_test
+  done
+else
+  row 'memcheck, racecheck, initcheck, synccheck' skipped 0 'compute-sanitizer is not installed'
+fi
+check 'three trainings' same_bytes
+check 'ViT-B/16 step, batch 32, f32' step_speed 32 f32
+check 'ViT-B/16 step, batch 256, bf16' step_speed 256 bf16
+exit $failed
