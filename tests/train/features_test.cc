@@ -241,9 +241,12 @@ TEST_CASE("the sheet: a row for every picture and block, a column for every map"
       attention_sheet(small_encoder(), kNormalisation, shades(3), std::vector<int64_t>{2}, both);
   CHECK(blocks.height == sheet.height);
   CHECK(blocks.width > sheet.width);  // the blocks' numbers stand to the left
-  CHECK_THROWS_WITH(attention_sheet(small_encoder(), kNormalisation, shades(1, {0}),
-                                    std::vector<int64_t>{0}, one),
-                    Catch::Contains("none of 1"));
+  const auto sheet_of = [&](const EvaluationReader& reader, const std::vector<int64_t>& asked) {
+    attention_sheet(small_encoder(), kNormalisation, reader, asked, one);
+  };
+  CHECK_THROWS_WITH(sheet_of(shades(1, {0}), {0}), "shade 0: broken");
+  CHECK_THROWS_WITH(sheet_of(shades(2, {0, 1}), {0, 1}),
+                    "none of 2 pictures could be read: shade 0: broken");
 }
 
 }  // namespace tessera
