@@ -11,6 +11,7 @@
 
 #include "cuda/emulator/emulator.h"
 #include "cuda/emulator/fiber.h"
+#include "cuda/runtime.h"
 #include "engine/error.h"
 
 namespace tessera::cuda::emulator {
@@ -19,7 +20,6 @@ namespace {
 constexpr char kBlockBarrier[] = "__syncthreads";
 constexpr char kWarpBarrier[] = "__syncwarp";
 constexpr unsigned kMostBlocks = 65535;    // of a grid's second and third dimension
-constexpr size_t kMostShared = 163 << 10;  // dynamic, of a block on an A100; an H100 has 227
 
 struct Thread {
   Fiber* fiber = nullptr;          // while it waits
@@ -46,7 +46,7 @@ class Scheduler {
         shape.grid.x < 1u << 31 && shape.grid.y <= kMostBlocks && shape.grid.z <= kMostBlocks,
         "[emulator] {}:{}: a grid of ({}, {}, {})", shape.file, shape.line, shape.grid.x,
         shape.grid.y, shape.grid.z);
-    TESSERA_CHECK(shape.shared_bytes <= kMostShared, "[emulator] {}:{}: {} bytes of shared memory",
+    TESSERA_CHECK(shape.shared_bytes <= most_shared_bytes(), "[emulator] {}:{}: {} bytes of shared memory",
                   shape.file, shape.line, shape.shared_bytes);
     shape_ = &shape;
     body_ = &body;
