@@ -14,6 +14,8 @@
 namespace tessera::cuda {
 namespace {
 
+constexpr int kKeptDims = 64;  // more queries in registers would leave too few of them
+
 // Over the four lanes that share a row of sums.
 template <class Combine>
 __device__ float reduce_row(float x, Combine combine) {
@@ -70,7 +72,7 @@ __global__ void __launch_bounds__(kMostWarps* kWarp) attention_tiles(AttentionPr
     own.load(q, first, kTileRows, lane, kWarp);
     wait_for_copies();
     __syncwarp();
-    const OwnRows<T, kDims> rows(own);
+    const OwnRows<T, kDims, kDims <= kKeptDims> rows(own);
     RowSoftmax softmax;
     Sums out[kDims / 8] = {};
     for (int key = 0; key < keys; key += kTileColumns) {

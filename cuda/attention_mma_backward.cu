@@ -22,6 +22,7 @@ namespace tessera::cuda {
 namespace {
 
 constexpr int64_t kImageGroups = 16;  // of the bias's gradient
+constexpr int kKeptDims = 32;         // of two arrays in registers; more leaves too few of them
 
 struct BackwardProblem {
   AttentionProblem forward;
@@ -47,7 +48,8 @@ __device__ float row_products(const Panel<kDims>& x, const Panel<kDims>& y) {
 }
 
 template <class T, int kDims>
-__global__ void __launch_bounds__(kMostWarps* kWarp) attention_tiles_dq(BackwardProblem back) {
+__global__ void __launch_bounds__(kMostWarps* kWarp, kDims <= 64 ? 2 : 1)
+    attention_tiles_dq(BackwardProblem back) {
   const AttentionProblem& a = back.forward;
   const int64_t group = blockIdx.x / a.heads, h = blockIdx.x % a.heads;
   const int n = static_cast<int>(a.n), m = static_cast<int>(a.m);
@@ -85,7 +87,7 @@ __global__ void __launch_bounds__(kMostWarps* kWarp) attention_tiles_dq(Backward
         lse[r] = first + i < n ? static_cast<const float*>(a.lse)[row + first + i] * kLog2E
                                : INFINITY;  // P is 0 there
       }
-      const OwnRows<T, kDims> q_rows(own_q), dout_rows(own_dout);
+      const OwnRows<T, kDims, kDims <= kKeptDims> q_rows(own_q), dout_rows(own_dout);
       Sums dq[kDims / 8] = {};
       for (int key = 0; key < keys; key += kTileColumns) {
         Tile s = {}, ds = {};
@@ -119,7 +121,8 @@ __global__ void __launch_bounds__(kMostWarps* kWarp) attention_tiles_dq(Backward
 
 // A warp's rows are keys here, columns are queries.
 template <class T, int kDims>
-__global__ void __launch_bounds__(kMostWarps* kWarp) attention_tiles_dkdv(BackwardProblem back) {
+__global__ void __launch_bounds__(kMostWarps* kWarp, kDims <= 64 ? 2 : 1)
+    attention_tiles_dkdv(BackwardProblem back) {
   const AttentionProblem& a = back.forward;
   const int64_t b = blockIdx.x / a.heads, h = blockIdx.x % a.heads;
   const int n = static_cast<int>(a.n), m = static_cast<int>(a.m);
@@ -148,7 +151,7 @@ __global__ void __launch_bounds__(kMostWarps* kWarp) attention_tiles_dkdv(Backwa
     own_v.load(v, first, kTileRows, lane, kWarp);
     wait_for_copies();
     __syncwarp();
-    const OwnRows<T, kDims> k_rows(own_k), v_rows(own_v);
+    const OwnRows<T, kDims, kDims <= kKeptDims> k_rows(own_k), v_rows(own_v);
     Sums dk[kDims / 8] = {}, dv[kDims / 8] = {};
     for (int query = 0; query < queries; query += kTileColumns) {
       Tile p = {}, ds = {};

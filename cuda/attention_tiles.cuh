@@ -149,9 +149,8 @@ class Panel {
   Shared<Piece> memory_;
 };
 
-// A warp's 16 rows as left operand. More than 64 dimensions would not leave it registers enough;
-// they are read again for each tile.
-template <class T, int kDims>
+// A warp's 16 rows as left operand: kept in registers, or read again for each tile.
+template <class T, int kDims, bool kKept>
 class OwnRows {
  public:
   __device__ explicit OwnRows(const Panel<kDims>& panel) : panel_(panel) {
@@ -168,8 +167,6 @@ class OwnRows {
   }
 
  private:
-  static constexpr bool kKept = kDims <= 64;
-
   Panel<kDims> panel_;
   Block<T> kept_[kKept ? kDims / 16 : 1];
 };
@@ -177,8 +174,8 @@ class OwnRows {
 using Tile = Sums[kTileColumns / 8];
 
 // tile (16, 32) += the warp's rows times the panel's rows first .. first + 32, each with each.
-template <class T, int kDims>
-__device__ void multiply_by_rows(Tile& tile, const OwnRows<T, kDims>& rows,
+template <class T, int kDims, bool kKept>
+__device__ void multiply_by_rows(Tile& tile, const OwnRows<T, kDims, kKept>& rows,
                                  const Panel<kDims>& panel, int first) {
   for (int step = 0; step < kDims / 16; ++step) {
     const Block<T> a = rows.block(step);

@@ -59,7 +59,10 @@ Outcome run(const Inputs& in, DType dtype, DType bias_dtype, Road road) {
   Tensor dbias;
   AttentionBackwardArgs back;
   AttentionArgs& args = back.forward;
-  args = {.q = q.view(), .k = k.view(), .v = v.view(), .bias = {}, .scale = in.scale};
+  args.q = q.view();
+  args.k = k.view();
+  args.v = v.view();
+  args.scale = in.scale;
   args.out = out.view();
   args.lse = lse.view();
   back.dout = dout.view();
