@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# Makes dist/tessera-gpu.tar.gz: the program with the CUDA backend, the tests that want a GPU, what
+# Makes dist/tessera-gpu.tar.xz: the program with the CUDA backend, the tests that want a GPU, what
 # they read, and every library they need save glibc's and NVIDIA's. A machine with a driver runs all
 # of it with `./run.sh`: it needs no toolkit, no Bazel and no sources.
-# Rule: under 40 MB, so that it can be carried anywhere.
+# Rule: under 40 MB, so that it can be carried anywhere; the programs share their kernels, which xz sees
+# and gzip does not.
 set -euo pipefail
 
 root=$(dirname "$(dirname "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")")")
@@ -18,7 +19,9 @@ programs=(
 )
 
 cd "$root"
-bazel build --config=cuda "${programs[@]/#/\/\/}"
+labels=()
+for program in "${programs[@]}"; do labels+=("//${program%/*}:${program##*/}"); done
+bazel build --config=cuda "${labels[@]}"
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 stage=$scratch/tessera-gpu
@@ -42,9 +45,9 @@ for program in "$stage"/bin/*; do ldd "$program"; done | awk '$2 == "=>" { print
   done
 
 tar -C "$scratch" --sort=name --owner=0 --group=0 --numeric-owner --mtime=@0 -c tessera-gpu |
-  gzip -n > dist/tessera-gpu.tar.gz
-bytes=$(stat -c %s dist/tessera-gpu.tar.gz)
-echo "dist/tessera-gpu.tar.gz: $bytes bytes"
+  xz -9 > dist/tessera-gpu.tar.xz
+bytes=$(stat -c %s dist/tessera-gpu.tar.xz)
+echo "dist/tessera-gpu.tar.xz: $bytes bytes"
 ((bytes <= most_bytes)) || {
   echo "tools/gpu/pack.sh: the archive has more than $most_bytes bytes" >&2
   exit 1
