@@ -19,7 +19,7 @@ namespace {
 
 constexpr char kBlockBarrier[] = "__syncthreads";
 constexpr char kWarpBarrier[] = "__syncwarp";
-constexpr unsigned kMostBlocks = 65535;    // of a grid's second and third dimension
+constexpr unsigned kMostBlocks = 65535;  // of a grid's second and third dimension
 
 struct Thread {
   Fiber* fiber = nullptr;          // while it waits
@@ -46,8 +46,9 @@ class Scheduler {
         shape.grid.x < 1u << 31 && shape.grid.y <= kMostBlocks && shape.grid.z <= kMostBlocks,
         "[emulator] {}:{}: a grid of ({}, {}, {})", shape.file, shape.line, shape.grid.x,
         shape.grid.y, shape.grid.z);
-    TESSERA_CHECK(shape.shared_bytes <= most_shared_bytes(), "[emulator] {}:{}: {} bytes of shared memory",
-                  shape.file, shape.line, shape.shared_bytes);
+    TESSERA_CHECK(shape.shared_bytes <= most_shared_bytes(),
+                  "[emulator] {}:{}: {} bytes of shared memory", shape.file, shape.line,
+                  shape.shared_bytes);
     shape_ = &shape;
     body_ = &body;
     dynamic_.resize(shape.shared_bytes);
