@@ -29,7 +29,7 @@ struct RowSoftmax {
   float top[2] = {-INFINITY, -INFINITY}, sum[2] = {0, 0};
   float rescale[2];
 
-  __device__ void take(Tile& s) {
+  __device__ void take(Sums (&s)[kTileColumns / 8]) {
     float higher[2] = {top[0], top[1]};
     for (const Sums& t : s) {
       for (int e = 0; e < 4; ++e) higher[e / 2] = Larger{}(higher[e / 2], t.x[e]);
@@ -56,7 +56,8 @@ struct RowSoftmax {
 
 template <class T, int kDims>
 __global__ void __launch_bounds__(kMostWarps* kWarp) attention_tiles(AttentionProblem a) {
-  const int64_t b = blockIdx.x / a.heads, h = blockIdx.x % a.heads;
+  const int heads = static_cast<int>(a.heads), block = static_cast<int>(blockIdx.x);
+  const int b = block / heads, h = block % heads;
   const int n = static_cast<int>(a.n), m = static_cast<int>(a.m);
   const int keys = static_cast<int>(whole_tiles(m));
   const int thread = static_cast<int>(threadIdx.x), threads = static_cast<int>(blockDim.x);
@@ -76,7 +77,7 @@ __global__ void __launch_bounds__(kMostWarps* kWarp) attention_tiles(AttentionPr
     RowSoftmax softmax;
     Sums out[kDims / 8] = {};
     for (int key = 0; key < keys; key += kTileColumns) {
-      Tile s = {};
+      Sums s[kTileColumns / 8] = {};
       multiply_by_rows(s, rows, k, key);
       for (int t = 0; t < kTileColumns / 8; ++t) {
         for (int e = 0; e < 4; ++e) {
@@ -95,7 +96,7 @@ __global__ void __launch_bounds__(kMostWarps* kWarp) attention_tiles(AttentionPr
     for (int r = 0; r < 2; ++r) {
       const int i = first + sums_row(2 * r);
       if (lane % 4 == 0 && i < n) {
-        static_cast<float*>(a.lse)[(b * a.heads + h) * n + i] =
+        static_cast<float*>(a.lse)[(int64_t{b} * heads + h) * n + i] =
             softmax.top[r] * kLn2 + log_of(softmax.sum[r]);
       }
     }

@@ -14,6 +14,7 @@
 //    257       62  110   134   158   206
 // The 163 KB of an A100 hold 448 rows of 64 dimensions, the 227 KB of an H100 672.
 #include <algorithm>
+#include <cstdlib>
 
 #include "cuda/attention_tiles.cuh"
 #include "cuda/kernels.h"
@@ -51,16 +52,17 @@ template <class T, int kDims>
 __global__ void __launch_bounds__(kMostWarps* kWarp, kDims <= 64 ? 2 : 1)
     attention_tiles_dq(BackwardProblem back) {
   const AttentionProblem& a = back.forward;
-  const int64_t group = blockIdx.x / a.heads, h = blockIdx.x % a.heads;
+  const int heads = static_cast<int>(a.heads), block = static_cast<int>(blockIdx.x);
+  const int group = block / heads, h = block % heads;
   const int n = static_cast<int>(a.n), m = static_cast<int>(a.m);
   const int keys = static_cast<int>(whole_tiles(m));
   const int thread = static_cast<int>(threadIdx.x), threads = static_cast<int>(blockDim.x);
   const int lane = thread % kWarp, warp = thread / kWarp, warps = threads / kWarp;
   const Panel<kDims> k(0), v(keys), own_q(2 * keys + 2 * warp * kTileRows),
       own_dout(2 * keys + (2 * warp + 1) * kTileRows);
-  const int64_t first_image = group * a.images / back.groups;
-  const int64_t last_image = (group + 1) * a.images / back.groups;
-  for (int64_t b = first_image; b < last_image; ++b) {
+  const auto first_image = static_cast<int>(group * a.images / back.groups);
+  const auto last_image = static_cast<int>((group + 1) * a.images / back.groups);
+  for (int b = first_image; b < last_image; ++b) {
     __syncthreads();  // the image before has been read
     k.load(HeadRows(a.k, b, h, m, a.d), 0, keys, thread, threads);
     v.load(HeadRows(a.v, b, h, m, a.d), 0, keys, thread, threads);
@@ -68,7 +70,7 @@ __global__ void __launch_bounds__(kMostWarps* kWarp, kDims <= 64 ? 2 : 1)
     __syncthreads();
     const HeadRows q(a.q, b, h, n, a.d), out(a.out, b, h, n, a.d), dout(back.dout, b, h, n, a.d);
     const BaseTwo<T> score(a, b, h);
-    const int64_t row = (b * a.heads + h) * n;  // of lse and delta
+    const int64_t row = (int64_t{b} * heads + h) * n;  // of lse and delta
     for (int first = warp * kTileRows; first < n; first += warps * kTileRows) {
       own_q.load(out, first, kTileRows, lane, kWarp);  // for a moment
       own_dout.load(dout, first, kTileRows, lane, kWarp);
@@ -90,7 +92,7 @@ __global__ void __launch_bounds__(kMostWarps* kWarp, kDims <= 64 ? 2 : 1)
       const OwnRows<T, kDims, kDims <= kKeptDims> q_rows(own_q), dout_rows(own_dout);
       Sums dq[kDims / 8] = {};
       for (int key = 0; key < keys; key += kTileColumns) {
-        Tile s = {}, ds = {};
+        Sums s[kTileColumns / 8] = {}, ds[kTileColumns / 8] = {};
         multiply_by_rows(s, q_rows, k, key);
         multiply_by_rows(ds, dout_rows, v, key);
         for (int t = 0; t < kTileColumns / 8; ++t) {
@@ -101,8 +103,9 @@ __global__ void __launch_bounds__(kMostWarps* kWarp, kDims <= 64 ? 2 : 1)
           }
         }
         if (back.partial != nullptr) {
-          const int64_t row_tiles = (n + kTileRows - 1) / kTileRows;
-          const int64_t tile = (blockIdx.x * row_tiles + first / kTileRows) * (keys / 8) + key / 8;
+          const int row_tiles = (n + kTileRows - 1) / kTileRows;
+          const int64_t tile =
+              (int64_t{block} * row_tiles + first / kTileRows) * (keys / 8) + key / 8;
           auto* sums = reinterpret_cast<Pack<float, 4>*>(back.partial) + tile * kWarp + lane;
           for (int t = 0; t < kTileColumns / 8; ++t) {
             Pack<float, 4> sum = {};
@@ -123,8 +126,11 @@ __global__ void __launch_bounds__(kMostWarps* kWarp, kDims <= 64 ? 2 : 1)
 template <class T, int kDims>
 __global__ void __launch_bounds__(kMostWarps* kWarp, kDims <= 64 ? 2 : 1)
     attention_tiles_dkdv(BackwardProblem back) {
+  // Of 64 dimensions, 32 queries would not leave registers enough for two blocks.
+  constexpr int kColumns = kDims > 32 && kDims <= 64 ? 16 : kTileColumns;
   const AttentionProblem& a = back.forward;
-  const int64_t b = blockIdx.x / a.heads, h = blockIdx.x % a.heads;
+  const int heads = static_cast<int>(a.heads), block = static_cast<int>(blockIdx.x);
+  const int b = block / heads, h = block % heads;
   const int n = static_cast<int>(a.n), m = static_cast<int>(a.m);
   const int queries = static_cast<int>(whole_tiles(n));
   const int thread = static_cast<int>(threadIdx.x), threads = static_cast<int>(blockDim.x);
@@ -138,7 +144,7 @@ __global__ void __launch_bounds__(kMostWarps* kWarp, kDims <= 64 ? 2 : 1)
   q.load(HeadRows(a.q, b, h, n, a.d), 0, queries, thread, threads);
   dout.load(HeadRows(back.dout, b, h, n, a.d), 0, queries, thread, threads);
   for (int i = thread; i < queries; i += threads) {
-    const int64_t row = (b * a.heads + h) * n + i;
+    const int64_t row = (int64_t{b} * heads + h) * n + i;
     lse[i] = i < n ? static_cast<const float*>(a.lse)[row] * kLog2E : INFINITY;  // P is 0 there
     delta[i] = i < n ? back.delta[row] : 0;
   }
@@ -153,11 +159,11 @@ __global__ void __launch_bounds__(kMostWarps* kWarp, kDims <= 64 ? 2 : 1)
     __syncwarp();
     const OwnRows<T, kDims, kDims <= kKeptDims> k_rows(own_k), v_rows(own_v);
     Sums dk[kDims / 8] = {}, dv[kDims / 8] = {};
-    for (int query = 0; query < queries; query += kTileColumns) {
-      Tile p = {}, ds = {};
+    for (int query = 0; query < queries; query += kColumns) {
+      Sums p[kColumns / 8] = {}, ds[kColumns / 8] = {};
       multiply_by_rows(p, k_rows, q, query);
       multiply_by_rows(ds, v_rows, dout, query);
-      for (int t = 0; t < kTileColumns / 8; ++t) {
+      for (int t = 0; t < kColumns / 8; ++t) {
         for (int e = 0; e < 4; ++e) {
           const int i = query + 8 * t + sums_column(e), j = first + sums_row(e);
           p[t].x[e] = exp2f(score(p[t].x[e], i, j) - lse[i]);
@@ -204,7 +210,9 @@ size_t dq_bytes(const AttentionProblem& a) { return panel_bytes(a.d, a.m, warps_
 bool takes_tiles(const AttentionArgs& args) {
   const AttentionProblem a(args);
   const bool half = a.q.dtype == DType::kF16 || a.q.dtype == DType::kBF16;
-  return half && a.n > 0 && a.m > 0 && a.d <= kMostTileDims &&
+  // Offsets into a head's bias are 32 bits.
+  const int64_t reach = std::abs(a.bias.stride[2]) * a.n + std::abs(a.bias.stride[3]) * a.m;
+  return half && a.n > 0 && a.m > 0 && a.d <= kMostTileDims && reach < int64_t{1} << 31 &&
          dkdv_bytes(a) <= most_shared_bytes() && dq_bytes(a) <= most_shared_bytes();
 }
 

@@ -1,8 +1,8 @@
 // Attention on tensor cores, what forward and backward share: a head's rows in shared memory, and
 // their products with the 16 rows that a warp has.
-// Rule: a tile is 16 rows of a warp by 32 columns. Dimensions are padded to kDims and rows to whole
-// tiles with zeros, which add nothing; what a column behind the last must not count for is the
-// kernels' to say.
+// Rule: a tile is 16 rows of a warp by 32 columns, or 16 where registers are short. Dimensions are
+// padded to kDims and rows to whole tiles with zeros, which add nothing; what a column behind the
+// last must not count for is the kernels' to say.
 #pragma once
 
 #include "cuda/attention.cuh"
@@ -98,30 +98,29 @@ class Panel {
   static constexpr int kPieces = kDims / 8, kStride = kPieces + 1;
   static constexpr size_t kRowBytes = kStride * sizeof(Piece);
 
-  __device__ explicit Panel(int64_t first_row)
-      : byte_(static_cast<size_t>(first_row) * kRowBytes), memory_(dynamic_shared<Piece>(byte_)) {}
+  __device__ explicit Panel(int first_row) : first_(first_row * kStride) {}
 
   // Rows first .. first + rows of x, by `threads` threads; wait_for_copies() and a barrier follow.
   __device__ void load(const HeadRows& x, int first, int rows, int thread, int threads) const {
     for (int p = thread; p < rows * kPieces; p += threads) {
-      const int row = p / kPieces, piece = p % kPieces, at = row * kStride + piece;
+      const int row = p / kPieces, piece = p % kPieces, at = place(row, piece);
       if (x.aligned && x.has(first + row, piece * 8)) {
-        copy_async(memory_, at, x.at(first + row, piece * 8));
+        copy_async(memory(), at, x.at(first + row, piece * 8));
       } else {
-        memory_[at] = x.read(first + row, piece * 8);
+        memory()[at] = x.read(first + row, piece * 8);
       }
     }
   }
 
   template <class T>
   __device__ Block<T> block(int row, int step) const {
-    return load_block<false, T>(memory_, row * kStride + step * 2, kStride);
+    return load_block<false, T>(memory(), place(row, step * 2), kStride);
   }
   template <class T>
   __device__ Block<T> turned_block(int row, int step) const {
-    return load_block<true, T>(memory_, row * kStride + step * 2, kStride);
+    return load_block<true, T>(memory(), place(row, step * 2), kStride);
   }
-  __device__ Piece piece(int row, int at) const { return memory_[row * kStride + at]; }
+  __device__ Piece piece(int row, int at) const { return memory()[place(row, at)]; }
 
   // Replaces the warp's own 16 rows by sums * factor, the two factors those of a lane's two rows,
   // and writes them to rows first .. of y.
@@ -129,11 +128,11 @@ class Panel {
   __device__ void write(const HeadRows& y, int first, const Sums (&sums)[kPieces], float upper,
                         float lower) const {
     const int lane = static_cast<int>(threadIdx.x % kWarp);
-    const Shared<uint32_t> pairs = dynamic_shared<uint32_t>(byte_);
+    const Shared<uint32_t> pairs = dynamic_shared<uint32_t>();
     __syncwarp();  // what lies there has been read
     for (int t = 0; t < kPieces; ++t) {
       const auto& x = sums[t].x;
-      const int at = (sums_row(0) * kStride + t) * 4 + lane % 4;
+      const int at = place(sums_row(0), t) * 4 + lane % 4;
       pairs[at] = pack<T>(x[0] * upper, x[1] * upper);
       pairs[at + 8 * kStride * 4] = pack<T>(x[2] * lower, x[3] * lower);
     }
@@ -145,8 +144,10 @@ class Panel {
   }
 
  private:
-  size_t byte_;
-  Shared<Piece> memory_;
+  static __device__ Shared<Piece> memory() { return dynamic_shared<Piece>(); }
+  __device__ int place(int row, int piece) const { return first_ + row * kStride + piece; }
+
+  int first_;  // piece
 };
 
 // A warp's 16 rows as left operand: kept in registers, or read again for each tile.
@@ -171,30 +172,27 @@ class OwnRows {
   Block<T> kept_[kKept ? kDims / 16 : 1];
 };
 
-using Tile = Sums[kTileColumns / 8];
-
-// tile (16, 32) += the warp's rows times the panel's rows first .. first + 32, each with each.
-template <class T, int kDims, bool kKept>
-__device__ void multiply_by_rows(Tile& tile, const OwnRows<T, kDims, kKept>& rows,
+// tile (16, 8 kCount) += the warp's rows times the panel's rows from `first` on, each with each.
+template <int kCount, class T, int kDims, bool kKept>
+__device__ void multiply_by_rows(Sums (&tile)[kCount], const OwnRows<T, kDims, kKept>& rows,
                                  const Panel<kDims>& panel, int first) {
   for (int step = 0; step < kDims / 16; ++step) {
     const Block<T> a = rows.block(step);
-    for (int half = 0; half < 2; ++half) {
-      multiply_by_rows(tile[2 * half], tile[2 * half + 1], a,
-                       panel.template block<T>(first + 16 * half, step));
+    for (int t = 0; t < kCount; t += 2) {
+      multiply_by_rows(tile[t], tile[t + 1], a, panel.template block<T>(first + 8 * t, step));
     }
   }
 }
 
-// sums (16, kDims) += tile (16, 32), rounded to T, times the panel's rows first .. first + 32.
-template <class T, int kDims>
-__device__ void multiply_by_columns(Sums (&sums)[kDims / 8], const Tile& tile,
+// sums (16, kDims) += tile (16, 8 kCount), rounded to T, times the panel's rows from `first` on.
+template <class T, int kDims, int kCount>
+__device__ void multiply_by_columns(Sums (&sums)[kDims / 8], const Sums (&tile)[kCount],
                                     const Panel<kDims>& panel, int first) {
-  for (int half = 0; half < 2; ++half) {
-    const Block<T> a = as_block<T>(tile[2 * half], tile[2 * half + 1]);
+  for (int t = 0; t < kCount; t += 2) {
+    const Block<T> a = as_block<T>(tile[t], tile[t + 1]);
     for (int step = 0; step < kDims / 16; ++step) {
       multiply_by_columns(sums[2 * step], sums[2 * step + 1], a,
-                          panel.template turned_block<T>(first + 16 * half, step));
+                          panel.template turned_block<T>(first + 8 * t, step));
     }
   }
 }
@@ -204,15 +202,14 @@ template <class T>
 struct BaseTwo {
   const char* bias;  // of this head; nullptr: none
   bool wide;         // it is f32, else T
-  int64_t row_stride, column_stride;
-  int n, m;
+  int row_stride, column_stride, n, m;
   float scale;
 
   __device__ BaseTwo(const AttentionProblem& a, int64_t b, int64_t h)
       : bias(nullptr),
         wide(a.bias.dtype == DType::kF32),
-        row_stride(a.bias.stride[2]),
-        column_stride(a.bias.stride[3]),
+        row_stride(static_cast<int>(a.bias.stride[2])),
+        column_stride(static_cast<int>(a.bias.stride[3])),
         n(static_cast<int>(a.n)),
         m(static_cast<int>(a.m)),
         scale(static_cast<float>(a.scale) * kLog2E) {
@@ -224,7 +221,7 @@ struct BaseTwo {
   __device__ float operator()(float product, int i, int j) const {
     float addend = 0;
     if (bias != nullptr && i < n && j < m) {
-      const int64_t at = i * row_stride + j * column_stride;
+      const int at = i * row_stride + j * column_stride;
       addend = wide ? reinterpret_cast<const float*>(bias)[at]
                     : convert_to<float>(reinterpret_cast<const T*>(bias)[at]);
     }

@@ -69,6 +69,14 @@ __device__ Block<T> as_block(const Sums& left, const Sums& right) {
            pack<T>(right.x[0], right.x[1]), pack<T>(right.x[2], right.x[3])}};
 }
 
+#ifdef __CUDACC__
+// As instructions for shared memory want it: 32 bits, the array's own and a product.
+__device__ inline unsigned shared_address(const Shared<Piece>& memory, int piece) {
+  const auto first = static_cast<unsigned>(__cvta_generic_to_shared(memory.data()));
+  return first + static_cast<unsigned>(piece) * static_cast<unsigned>(sizeof(Piece));
+}
+#endif
+
 // Reads the block whose upper left piece is `first`, its rows `stride` pieces apart; kTransposed:
 // each of its four matrices turned.
 template <bool kTransposed, class T>
@@ -77,7 +85,7 @@ __device__ Block<T> load_block(const Shared<Piece>& memory, int first, int strid
   const int own = first + lane % 16 * stride + lane / 16;  // the row this lane names
   Block<T> block;
 #ifdef __CUDA_ARCH__
-  const auto address = static_cast<unsigned>(__cvta_generic_to_shared(memory.data() + own));
+  const unsigned address = shared_address(memory, own);
   if constexpr (kTransposed) {
     asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
                  : "=r"(block.x[0]), "=r"(block.x[1]), "=r"(block.x[2]), "=r"(block.x[3])
@@ -135,7 +143,7 @@ __device__ void multiply_by_columns(Sums& left, Sums& right, const Block<T>& a, 
 // Brings the piece at `from`, 16-byte aligned global memory, to memory[at] without waiting for it.
 __device__ inline void copy_async(const Shared<Piece>& memory, int at, const void* from) {
 #ifdef __CUDA_ARCH__
-  const auto address = static_cast<unsigned>(__cvta_generic_to_shared(memory.data() + at));
+  const unsigned address = shared_address(memory, at);
   asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(address), "l"(from) : "memory");
 #elif !defined(__CUDACC__)
   memory[at] = *static_cast<const Piece*>(from);
