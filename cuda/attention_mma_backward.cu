@@ -14,8 +14,8 @@
 //    257       62  110   134   158   206
 // The 163 KB of an A100 hold 448 rows of 64 dimensions, the 227 KB of an H100 672.
 // Registers of a thread, the same dimensions: dq 126, 128, 168, 176, 196; dk and dv 121, 128, 198,
-// 214, 240; nothing spilled (nvcc 13.0, sm_90a; sm_80 alike). Two blocks
-// of 7 warps and 128 registers run on a multiprocessor.
+// 214, 240; nothing spilled (nvcc 13.0, sm_90a; sm_80 alike). Up to 128 registers, two blocks of 7
+// warps run on a multiprocessor.
 #include <algorithm>
 #include <cstdlib>
 
