@@ -60,15 +60,18 @@ struct Accumulator {
   // Adds the weights of 32 rows from `first` on (a lane each, `count` of them) times these rows.
   __device__ void add(const Place& at, C weight, const Heads& x, int64_t first, int64_t count,
                       int64_t d) {
-    for (int j = 0; j < kWarp; ++j) {
-      const C w = __shfl_sync(kWholeWarp, weight, j);
-      if (j >= count) continue;
+    const Shared<C> weights = shared_array<C, kRowBlock>();
+    weights[threadIdx.x] = weight;
+    __syncwarp();
+    for (int j = 0; j < kWarp && j < count; ++j) {
+      const C w = weights[at.warp * kWarp + j];
       const int64_t row = x.row(at.b, at.h, first + j);
       for (int p = 0; p < kParts; ++p) {
         const int64_t e = at.lane + p * kWarp;
         if (e < d) part[p] += w * load_element<C>(x.data, x.dtype, row + e);
       }
     }
+    __syncwarp();  // the next weights are written there
   }
   __device__ void write(const Place& at, const Heads& x, C scale, int64_t d) const {
     for (int p = 0; p < kParts; ++p) {
