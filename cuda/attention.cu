@@ -1,8 +1,9 @@
 // Attention for every dtype, length and card: a warp for each row, nothing of size (N, M) kept.
+// What attention_mma.cu takes goes there; this is the road for the rest and its twin in tests.
 // Rule: 32 keys (or queries) at a time, a lane for each, in ascending order; then a lane for each
 // dimension of the head adds up what they give. No atomics: a warp owns what it writes. Backward
 // makes P again from lse.
-#include "cuda/group.cuh"
+#include "cuda/attention.cuh"
 #include "cuda/kernels.h"
 
 namespace tessera::cuda {
@@ -11,41 +12,6 @@ namespace {
 constexpr int kRowsPerBlock = kRowBlock / kWarp;
 constexpr int kMostDims = 256;             // of a head
 constexpr int kParts = kMostDims / kWarp;  // dimensions of one lane
-
-// (B, H, rows, d) of any strides but the last, which is 1; data == nullptr: none.
-struct Heads {
-  void* data;
-  DType dtype;
-  int64_t stride[4];
-
-  explicit Heads(const View& v) : data(v.data), dtype(v.dtype) {
-    for (int d = 0; d < 4; ++d) stride[d] = v.ndim == 4 ? v.stride[d] : 0;
-  }
-  __device__ int64_t row(int64_t b, int64_t h, int64_t i) const {
-    return b * stride[0] + h * stride[1] + i * stride[2];
-  }
-};
-
-struct Problem {
-  Heads q, k, v, bias, out;
-  void* lse;  // (B, H, N) of the compute type
-  double scale;
-  int64_t images, heads, n, m, d;
-
-  explicit Problem(const AttentionArgs& a)
-      : q(a.q),
-        k(a.k),
-        v(a.v),
-        bias(a.bias),
-        out(a.out),
-        lse(a.lse.data),
-        scale(a.scale),
-        images(a.q.shape[0]),
-        heads(a.q.shape[1]),
-        n(a.q.shape[2]),
-        m(a.k.shape[2]),
-        d(a.q.shape[3]) {}
-};
 
 // Which row of (B, H, rows) a warp has.
 struct Place {
@@ -94,15 +60,18 @@ struct Accumulator {
   // Adds the weights of 32 rows from `first` on (a lane each, `count` of them) times these rows.
   __device__ void add(const Place& at, C weight, const Heads& x, int64_t first, int64_t count,
                       int64_t d) {
-    for (int j = 0; j < kWarp; ++j) {
-      const C w = __shfl_sync(kWholeWarp, weight, j);
-      if (j >= count) continue;
+    const Shared<C> weights = shared_array<C, kRowBlock>();
+    weights[threadIdx.x] = weight;
+    __syncwarp();
+    for (int j = 0; j < kWarp && j < count; ++j) {
+      const C w = weights[at.warp * kWarp + j];
       const int64_t row = x.row(at.b, at.h, first + j);
       for (int p = 0; p < kParts; ++p) {
         const int64_t e = at.lane + p * kWarp;
         if (e < d) part[p] += w * load_element<C>(x.data, x.dtype, row + e);
       }
     }
+    __syncwarp();  // the next weights are written there
   }
   __device__ void write(const Place& at, const Heads& x, C scale, int64_t d) const {
     for (int p = 0; p < kParts; ++p) {
@@ -115,7 +84,8 @@ struct Accumulator {
 };
 
 template <class C>
-__device__ C score(const Problem& a, C product, int64_t b, int64_t h, int64_t i, int64_t j) {
+__device__ C score(const AttentionProblem& a, C product, int64_t b, int64_t h, int64_t i,
+                   int64_t j) {
   const C scaled = product * static_cast<C>(a.scale);
   if (a.bias.data == nullptr) return scaled;
   return scaled +
@@ -125,7 +95,7 @@ __device__ C score(const Problem& a, C product, int64_t b, int64_t h, int64_t i,
 // Softmax over blocks of keys (Milakov and Gimelshein, 2018): what was summed is rescaled when a
 // larger score arrives.
 template <class C>
-__global__ void __launch_bounds__(kRowBlock) attention_rows(Problem a) {
+__global__ void __launch_bounds__(kRowBlock) attention_rows(AttentionProblem a) {
   const Place at(a.images, a.heads, a.n);
   if (!at.inside) return;
   const OwnRow<C> q(0, at, a.q, a.d);
@@ -153,7 +123,8 @@ __global__ void __launch_bounds__(kRowBlock) attention_rows(Problem a) {
 
 // delta (B, H, N): the sum over d of dout out.
 template <class C>
-__global__ void __launch_bounds__(kRowBlock) row_products(Problem a, Heads dout, C* delta) {
+__global__ void __launch_bounds__(kRowBlock)
+    row_products(AttentionProblem a, Heads dout, C* delta) {
   const Place at(a.images, a.heads, a.n);
   if (!at.inside) return;
   C sum = 0;
@@ -171,8 +142,8 @@ template <class C>
 struct ScoreGradient {
   C p, ds;
 
-  __device__ ScoreGradient(const Problem& a, const C* delta, C qk, C dov, int64_t b, int64_t h,
-                           int64_t i, int64_t j) {
+  __device__ ScoreGradient(const AttentionProblem& a, const C* delta, C qk, C dov, int64_t b,
+                           int64_t h, int64_t i, int64_t j) {
     const int64_t row = (b * a.heads + h) * a.n + i;
     p = exp_of(score(a, qk, b, h, i, j) - static_cast<const C*>(a.lse)[row]);
     ds = p * (dov - delta[row]);
@@ -181,7 +152,7 @@ struct ScoreGradient {
 
 template <class C>
 __global__ void __launch_bounds__(kRowBlock)
-    attention_dq(Problem a, Heads dout, const C* delta, Heads dq) {
+    attention_dq(AttentionProblem a, Heads dout, const C* delta, Heads dq) {
   const Place at(a.images, a.heads, a.n);
   if (!at.inside) return;
   const OwnRow<C> q(0, at, a.q, a.d), d_out(1, at, dout, a.d);
@@ -203,7 +174,7 @@ __global__ void __launch_bounds__(kRowBlock)
 // The warp's row is a key: at.i counts keys here.
 template <class C>
 __global__ void __launch_bounds__(kRowBlock)
-    attention_dkdv(Problem a, Heads dout, const C* delta, Heads dk, Heads dv) {
+    attention_dkdv(AttentionProblem a, Heads dout, const C* delta, Heads dk, Heads dv) {
   const Place at(a.images, a.heads, a.m);
   if (!at.inside) return;
   const OwnRow<C> k(0, at, a.k, a.d), v(1, at, a.v, a.d);
@@ -229,7 +200,7 @@ __global__ void __launch_bounds__(kRowBlock)
 // dbias (H, N, M), the images in order: a warp for each (h, i).
 template <class C>
 __global__ void __launch_bounds__(kRowBlock)
-    attention_dbias(Problem a, Heads dout, const C* delta, void* dbias, DType dtype) {
+    attention_dbias(AttentionProblem a, Heads dout, const C* delta, void* dbias, DType dtype) {
   Place at(1, a.heads, a.n);
   if (!at.inside) return;
   for (int64_t first = 0; first < a.m; first += kWarp) {
@@ -255,9 +226,9 @@ void check_dims(const char* op, int64_t d) {
 
 }  // namespace
 
-void attention(const AttentionArgs& args) {
+void attention_by_rows(const AttentionArgs& args) {
   if (args.out.numel() == 0) return;
-  const Problem a(args);
+  const AttentionProblem a(args);
   check_dims("attention", a.d);
   visit_floating(args.q.dtype, [&](auto tag) {
     using C = decltype(tag);
@@ -267,8 +238,8 @@ void attention(const AttentionArgs& args) {
   });
 }
 
-void attention_backward(const AttentionBackwardArgs& args) {
-  const Problem a(args.forward);
+void attention_by_rows_backward(const AttentionBackwardArgs& args) {
+  const AttentionProblem a(args.forward);
   check_dims("attention_backward", a.d);
   const Heads dout(args.dout);
   visit_floating(args.forward.q.dtype, [&](auto tag) {
@@ -286,6 +257,14 @@ void attention_backward(const AttentionBackwardArgs& args) {
     launch(attention_dbias<C>, ceil_div(a.heads * a.n, kRowsPerBlock), kRowBlock, shared, stream(),
            a, dout, delta, args.dbias.data, args.dbias.dtype);
   });
+}
+
+void attention(const AttentionArgs& args) {
+  takes_tiles(args) ? attention_by_tiles(args) : attention_by_rows(args);
+}
+
+void attention_backward(const AttentionBackwardArgs& args) {
+  takes_tiles(args.forward) ? attention_by_tiles_backward(args) : attention_by_rows_backward(args);
 }
 
 }  // namespace tessera::cuda

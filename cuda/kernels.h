@@ -32,9 +32,15 @@ void conv2d(const ConvArgs& args);
 void conv2d_dx(const ConvArgs& args);
 void conv2d_dw(const ConvArgs& args);
 
-// attention.cu
+// attention.cu, attention_mma.cu, attention_mma_backward.cu: by tiles, on tensor cores, what
+// takes_tiles(), and by rows the rest; whoever compares the two calls them by name.
 void attention(const AttentionArgs& args);
 void attention_backward(const AttentionBackwardArgs& args);
+bool takes_tiles(const AttentionArgs& args);  // 16 bits, heads of up to 128, not too many rows
+void attention_by_tiles(const AttentionArgs& args);
+void attention_by_tiles_backward(const AttentionBackwardArgs& args);
+void attention_by_rows(const AttentionArgs& args);
+void attention_by_rows_backward(const AttentionBackwardArgs& args);
 
 // softmax.cu, layer_norm.cu, cross_entropy.cu
 void softmax(const View& x, const View& y);

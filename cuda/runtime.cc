@@ -48,6 +48,7 @@ std::string device_name() {
 }
 
 int multiprocessors() { return properties().multiProcessorCount; }
+size_t most_shared_bytes() { return properties().sharedMemPerBlockOptin; }
 
 Stream stream() {
   static const Stream made = [] {

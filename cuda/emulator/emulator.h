@@ -3,7 +3,8 @@
 // after another, a launch returns when it is done.
 // Rule: stricter than a GPU. What CUDA leaves undefined (a barrier that not all threads reach, a
 // shuffle without the whole warp, a race on shared memory) is an Error that names the launch.
-// Not emulated: tensor cores, bulk copies, warps without 32 threads, masks but the whole warp's.
+// Tensor cores are in mma.h. Not emulated: bulk copies, warps without 32 threads, masks but the
+// whole warp's.
 #pragma once
 
 #include <math.h>

@@ -16,6 +16,7 @@ constexpr std::align_val_t kAlign{256};  // as cudaMalloc
 std::string why_unavailable() { return ""; }
 std::string device_name() { return "the emulator of cuda/emulator"; }
 int multiprocessors() { return 4; }
+size_t most_shared_bytes() { return size_t{163} << 10; }  // an A100's; an H100 has 227 KB
 Stream stream() { return nullptr; }
 void synchronize() {}
 

@@ -11,6 +11,7 @@
 
 #include "cuda/emulator/emulator.h"
 #include "cuda/emulator/fiber.h"
+#include "cuda/runtime.h"
 #include "engine/error.h"
 
 namespace tessera::cuda::emulator {
@@ -18,8 +19,7 @@ namespace {
 
 constexpr char kBlockBarrier[] = "__syncthreads";
 constexpr char kWarpBarrier[] = "__syncwarp";
-constexpr unsigned kMostBlocks = 65535;    // of a grid's second and third dimension
-constexpr size_t kMostShared = 163 << 10;  // dynamic, of a block on an A100; an H100 has 227
+constexpr unsigned kMostBlocks = 65535;  // of a grid's second and third dimension
 
 struct Thread {
   Fiber* fiber = nullptr;          // while it waits
@@ -46,8 +46,9 @@ class Scheduler {
         shape.grid.x < 1u << 31 && shape.grid.y <= kMostBlocks && shape.grid.z <= kMostBlocks,
         "[emulator] {}:{}: a grid of ({}, {}, {})", shape.file, shape.line, shape.grid.x,
         shape.grid.y, shape.grid.z);
-    TESSERA_CHECK(shape.shared_bytes <= kMostShared, "[emulator] {}:{}: {} bytes of shared memory",
-                  shape.file, shape.line, shape.shared_bytes);
+    TESSERA_CHECK(shape.shared_bytes <= most_shared_bytes(),
+                  "[emulator] {}:{}: {} bytes of shared memory", shape.file, shape.line,
+                  shape.shared_bytes);
     shape_ = &shape;
     body_ = &body;
     dynamic_.resize(shape.shared_bytes);
@@ -88,7 +89,7 @@ class Scheduler {
     if (mask != 0xffffffffu) fail_here("takes part in a shuffle or vote of less than the warp");
     Warp& warp = warps_[static_cast<size_t>(now.thread / 32)];
     if (warp.arrived == 0) warp.what = what;
-    if (std::strcmp(warp.what, what) != 0) {
+    if (warp.what != what && std::strcmp(warp.what, what) != 0) {
       fail_here(fmt::format("is at {}, others of its warp at {}", what, warp.what));
     }
     uint64_t* values = warp.values[warp.turn];

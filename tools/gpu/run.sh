@@ -64,15 +64,19 @@ check 'kernels' bin/cuda_kernels_test
 check 'product implementations' bin/cuda_gemm_implementations_test
 check 'golden numbers' bin/golden_cuda tests/golden --device cuda
 check 'CPU against GPU' bin/parity_on_gpu_test
+check 'attention on tensor cores' bin/attention_on_gpu_test
 if sanitizer=$(command -v compute-sanitizer); then
   for tool in memcheck racecheck initcheck synccheck; do
     check "$tool over CPU against GPU" "$sanitizer" --tool "$tool" --error-exitcode 1 bin/parity_on_gpu_test
     check "$tool over kernels" "$sanitizer" --tool "$tool" --error-exitcode 1 bin/cuda_kernels_test
+    check "$tool over attention" "$sanitizer" --tool "$tool" --error-exitcode 1 bin/attention_on_gpu_test
   done
 else
   row 'memcheck, racecheck, initcheck, synccheck' skipped 0 'compute-sanitizer is not installed'
 fi
 check 'three trainings' same_bytes
+check 'attention alone, batch 64, bf16' bin/tessera_cuda bench ops --device cuda --only attention \
+  --batch-size 64 --precision bf16
 check 'ViT-B/16 step, batch 32, f32' step_speed 32 f32
 check 'ViT-B/16 step, batch 256, bf16' step_speed 256 bf16
 exit $failed
