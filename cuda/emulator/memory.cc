@@ -8,6 +8,7 @@
 #include <cstring>
 #include <mutex>
 #include <unordered_map>
+#include <vector>
 
 #include "engine/error.h"
 
@@ -15,6 +16,7 @@
 #include <sanitizer/asan_interface.h>
 #else
 #define ASAN_POISON_MEMORY_REGION(address, bytes) ((void)(address), (void)(bytes))
+#define ASAN_UNPOISON_MEMORY_REGION(address, bytes) ((void)(address), (void)(bytes))
 #endif
 
 namespace tessera::cuda::emulator {
@@ -30,11 +32,10 @@ class Memory {
     const size_t page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
     // At least one byte more than asked for, for the address sanitizer to guard.
     const size_t whole = (bytes / page + 1) * page;
-    if (whole > kAddresses - used_) return nullptr;
-    char* const block = base_ + used_;
-    if (mprotect(block, whole, PROT_READ | PROT_WRITE) != 0) return nullptr;
-    used_ += whole;
-    blocks_[block] = whole;
+    char* const block = take(whole);
+    if (block == nullptr || mprotect(block, whole, PROT_READ | PROT_WRITE) != 0) return nullptr;
+    sizes_[block] = whole;
+    ASAN_UNPOISON_MEMORY_REGION(block, bytes);
     std::memset(block, 0xFF, bytes);
     ASAN_POISON_MEMORY_REGION(block + bytes, whole - bytes);
     if (open_ == 0) protect(PROT_NONE);
@@ -44,11 +45,13 @@ class Memory {
   void release(void* block) {
     if (block == nullptr) return;
     const std::lock_guard lock(mutex_);
-    const auto known = blocks_.find(block);
-    TESSERA_CHECK(known != blocks_.end(), "[emulator] memory is freed that is not the device's");
-    ASAN_POISON_MEMORY_REGION(block, known->second);
-    madvise(block, known->second, MADV_DONTNEED);  // back to the system
-    blocks_.erase(known);
+    const auto known = sizes_.find(block);
+    TESSERA_CHECK(known != sizes_.end(), "[emulator] memory is freed that is not the device's");
+    const size_t whole = known->second;
+    ASAN_POISON_MEMORY_REGION(block, whole);
+    madvise(block, whole, MADV_DONTNEED);  // the addresses stay, the memory goes
+    free_[whole].push_back(static_cast<char*>(block));
+    sizes_.erase(known);
   }
 
   void open() {
@@ -68,6 +71,19 @@ class Memory {
     base_ = static_cast<char*>(found);
   }
 
+  // Addresses that were given back, of this very size, or new ones; nullptr when there are no more.
+  char* take(size_t whole) {
+    std::vector<char*>& free = free_[whole];
+    if (free.empty()) {
+      if (whole > kAddresses - used_) return nullptr;
+      free.push_back(base_ + used_);
+      used_ += whole;
+    }
+    char* const block = free.back();
+    free.pop_back();
+    return block;
+  }
+
   void protect(int how) {
     if (used_ > 0) mprotect(base_, used_, how);
   }
@@ -76,7 +92,8 @@ class Memory {
   char* base_ = nullptr;
   size_t used_ = 0;
   int open_ = 0;
-  std::unordered_map<void*, size_t> blocks_;
+  std::unordered_map<void*, size_t> sizes_;              // of the blocks that are handed out
+  std::unordered_map<size_t, std::vector<char*>> free_;  // by size
 };
 
 // Never destroyed: tensors in static storage may outlive any order of destructors.

@@ -2,7 +2,7 @@
 // launch, a product or a copy dies of SIGSEGV, where a GPU's pointer would have been dereferenced
 // on the host.
 // Rule: memory is filled with NaN bits when it is handed out, so that a kernel that reads what
-// nobody wrote is seen, and an address is never handed out twice.
+// nobody wrote is seen.
 #pragma once
 
 #include <cstddef>

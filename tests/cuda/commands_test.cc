@@ -17,6 +17,8 @@ namespace {
 
 using nlohmann::json;
 
+const Surroundings kEmulated = {.program = "tools/tessera_emulated"};
+
 struct Ran {
   std::string out;       // its stdout
   int64_t launches = 0;  // kernels
@@ -26,8 +28,7 @@ Ran run_on(const std::string& device, const Words& words) {
   const TempFolder folder;
   const std::string count = folder.file("launches");
   setenv("TESSERA_EMULATOR_LAUNCHES", count.c_str(), 1);
-  const Outcome outcome =
-      run(words + Words{"--device", device}, {.program = "tools/tessera_emulated"});
+  const Outcome outcome = run(words + Words{"--device", device}, kEmulated);
   INFO(fmt::format("tessera {} --device {}", fmt::join(words, " "), device));
   INFO(outcome.err);
   REQUIRE(outcome.status == 0);
