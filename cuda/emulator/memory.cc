@@ -65,8 +65,7 @@ class Memory {
 
  private:
   void reserve() {
-    void* const found =
-        mmap(nullptr, kAddresses, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    void* const found = mmap(nullptr, kAddresses, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     TESSERA_CHECK(found != MAP_FAILED, "[emulator] no addresses for the device's memory");
     base_ = static_cast<char*>(found);
   }
