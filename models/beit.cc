@@ -75,7 +75,8 @@ BeitOutput Beit::forward(const Tensor& imgs, const MaskedPatches& patches,
 Tensor Beit::encode(const Tensor& imgs) const { return norm_(run(imgs)); }
 
 Tensor Beit::predict(const Tensor& imgs, const Tensor& mask) const {
-  return lm_head_(norm_(slice(run(imgs, mask), 1, 1, 1 + config_.patches())));
+  const Tensor x = run(imgs, raw::to(mask, imgs.device()));
+  return lm_head_(norm_(slice(x, 1, 1, 1 + config_.patches())));
 }
 
 }  // namespace tessera

@@ -13,10 +13,10 @@ const VitConfig& checked(const VitConfig& config) {
   return config;
 }
 
-Tensor identity(int64_t n) {
+Tensor identity(int64_t n, Device device) {
   std::vector<float> values(static_cast<size_t>(n * n), 0.0f);
   for (int64_t i = 0; i < n; ++i) values[static_cast<size_t>(i * n + i)] = 1;
-  return Tensor::from(values, {n, n});
+  return Tensor::from(values, {n, n}, device);
 }
 
 }  // namespace
@@ -81,7 +81,7 @@ Tensor attention_rollout(const std::vector<Tensor>& attention) {
   TESSERA_CHECK(!attention.empty() && attention[0].ndim() == 4,
                 "[attention_rollout] wants (B, heads, N, N) for at least one block");
   const NoGrad no_grad;
-  const Tensor stay = identity(attention[0].size(3));  // (N, N)
+  const Tensor stay = identity(attention[0].size(3), attention[0].device());  // (N, N)
   Tensor rollout;
   for (const Tensor& block : attention) {
     const Tensor passed = (mean(block, {1}) + stay) * 0.5;  // (B, N, N), rows of sum 1

@@ -29,14 +29,15 @@ Tensor kl_to_uniform(const Tensor& logits) {
 
 Tensor Tokenizer::encode(const Tensor& pictures) const {
   const NoGrad no_grad;
-  return argmax(logits(prepare(pictures)), 1);
+  return raw::to(argmax(logits(prepare(raw::to(pictures, device()))), 1), pictures.device());
 }
 
 Tensor Tokenizer::decode(const Tensor& ids) const {
   const NoGrad no_grad;
   TESSERA_CHECK(ids.defined() && ids.ndim() == 3 && ids.dtype() == DType::kI64,
                 "[tokenizer] token ids should be i64 (B, h, w), not {}", describe(ids));
-  return picture(paint(one_hot(ids, vocab(), DType::kF32)));
+  const Tensor mixture = one_hot(raw::to(ids, device()), vocab(), DType::kF32);
+  return raw::to(picture(paint(mixture)), ids.device());
 }
 
 TokenizerOutput Tokenizer::forward(const Tensor& prepared, const Tensor& gumbel,
@@ -65,9 +66,9 @@ void Tokenizer::check_pictures(const Tensor& x, int64_t channels) const {
                 channels, reduction(), describe(x));
 }
 
-Tensor gumbel_noise(const Shape& shape, RandomKey key) {
+Tensor gumbel_noise(const Shape& shape, RandomKey key, Device device) {
   // A uniform of 0, once in 2^24 draws, would give -infinity: half a step in its place.
-  const Tensor u = clamp(raw::uniform(shape, key), 0x1p-25, 1);
+  const Tensor u = clamp(raw::uniform(shape, key, 0, 1, DType::kF32, device), 0x1p-25, 1);
   return -log(-log(u));
 }
 

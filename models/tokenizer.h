@@ -44,9 +44,11 @@ class Tokenizer : public Module {
   virtual Tensor picture(const Tensor& raw) const = 0;
   virtual void initialize(uint64_t seed) = 0;
 
-  // Pictures -> token ids (B, h, w) i64, without gradient.
+  // Without gradient, from any device: the work is done where the tokenizer is, the answer comes
+  // back to where the question was.
+  // Pictures -> token ids (B, h, w) i64.
   Tensor encode(const Tensor& pictures) const;
-  // Token ids (B, h, w) i64 in [0, V) -> pictures, without gradient.
+  // Token ids (B, h, w) i64 in [0, V) -> pictures.
   Tensor decode(const Tensor& ids) const;
 
   // One pass of training; gumbel (B, V, h, w) as from gumbel_noise().
@@ -59,6 +61,6 @@ class Tokenizer : public Module {
 };
 
 // -log(-log u) for uniform u, f32, finite.
-Tensor gumbel_noise(const Shape& shape, RandomKey key);
+Tensor gumbel_noise(const Shape& shape, RandomKey key, Device device = Device::kCpu);
 
 }  // namespace tessera

@@ -36,9 +36,11 @@ Answers ClassifierTask::answers(const EvaluationReader& reader,
 }
 
 ClassifierTask prepare(const ClassifierFlags& flags) {
-  flags.machine.apply();
+  const Device device = flags.machine.apply();
   const std::string path = CheckpointFlags{flags.checkpoint, ""}.path();
-  return {path, load_classifier(Checkpoint(path))};
+  TrainedClassifier trained = load_classifier(Checkpoint(path));
+  trained.model->move_to(device);
+  return {path, std::move(trained)};
 }
 
 }  // namespace tessera

@@ -34,7 +34,8 @@ struct ClassifierTask {
   // With progress on stderr.
   Answers answers(const EvaluationReader& reader, const std::vector<int64_t>& pictures) const;
 };
-// Sets the number of threads. UsageError: no such file, no fine-tuned model.
+// Sets the number of threads; the model is on the device asked for. UsageError: no such file, no
+// fine-tuned model.
 ClassifierTask prepare(const ClassifierFlags& flags);
 
 }  // namespace tessera

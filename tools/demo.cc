@@ -68,8 +68,9 @@ std::string choose_folder(const MaeRecipe& recipe, bool* resume) {
 }
 
 // The last word: figures and the file to look at.
-void show(const std::string& folder) {
+void show(const std::string& folder, Device device) {
   const TrainedModel trained = load_model({folder, ""});
+  trained.model->move_to(device);
   const MaeConfig& config = trained.config();
   const EvaluationReader reader =
       evaluation_pictures("builtin:", 0, config.image_height, config.image_width, config.channels);
@@ -107,7 +108,7 @@ int run(const DemoFlags& flags) {
     fmt::print(stderr, "or type the same command again: the demo goes on from there\n");
     return status;
   }
-  show(options.out);
+  show(options.out, device);
   return 0;
 }
 

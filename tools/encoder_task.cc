@@ -48,11 +48,12 @@ Features EncoderTask::features(const EvaluationReader& reader,
 }
 
 EncoderTask prepare(const EncoderFlags& flags) {
-  flags.machine.apply();
+  const Device device = flags.machine.apply();
   const std::string path = flags.model.path();
   TrainedEncoder trained = trained_encoder(Checkpoint(path));
   TESSERA_CHECK_USAGE(flags.model.arch.empty() || flags.model.arch == trained.arch,
                       "--arch {}: {} holds a {}", flags.model.arch, path, trained.arch);
+  trained.model->move_to(device);
   return {path, std::move(trained)};
 }
 

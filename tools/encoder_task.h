@@ -34,7 +34,8 @@ struct EncoderTask {
   // With progress on stderr.
   Features features(const EvaluationReader& reader, const FeatureRequest& request) const;
 };
-// Sets the number of threads; throws what opening a checkpoint throws.
+// Sets the number of threads; the encoder is on the device asked for. Throws what opening a
+// checkpoint throws.
 EncoderTask prepare(const EncoderFlags& flags);
 
 }  // namespace tessera

@@ -103,6 +103,7 @@ Command add_pretrain_beit(CLI::App& pretrain) {
             TrainedTokenizer tokenizer =
                 load_tokenizer(checkpoint_file("--tokenizer", flags->tokenizer));
             flags->check_size(tokenizer);
+            tokenizer.model->move_to(flags->options.device);
             BeitTask task(flags->recipe, std::move(tokenizer), flags->cache,
                           flags->options.dry_run);
             return train(task, flags->options);

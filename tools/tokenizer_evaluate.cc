@@ -39,9 +39,10 @@ int run(const EvaluateFlags& flags) {
   constexpr int64_t kSheetPictures = 8;
   TESSERA_CHECK_USAGE(flags.images >= 0, "--images {} must not be negative", flags.images);
   if (!flags.out.empty()) check_place_for_file("--out", flags.out);
-  flags.machine.apply();
+  const Device device = flags.machine.apply();
   const TrainedTokenizer tokenizer =
       load_tokenizer(checkpoint_file("--checkpoint", flags.checkpoint));
+  tokenizer.model->move_to(device);
   const EvaluationReader reader =
       evaluation_pictures(flags.data, flags.holdout, tokenizer.recipe.image_height,
                           tokenizer.recipe.image_width, tokenizer.recipe.channels);

@@ -39,7 +39,8 @@ std::vector<std::vector<AttentionMap>> class_attention(const VitEncoder& encoder
                                                        const Tensor& image,
                                                        std::span<const int64_t> blocks) {
   const NoGrad no_grad;
-  const std::vector<Tensor> attention = encoder.attention(normalisation.apply(image));
+  const std::vector<Tensor> attention =
+      encoder.attention(raw::to(normalisation.apply(image), encoder.device()));
   std::vector<std::vector<AttentionMap>> maps;
   for (const int64_t block : blocks) {
     TESSERA_CHECK_USAGE(block >= 1 && block <= std::ssize(attention),

@@ -57,7 +57,8 @@ Features extract_features(const VitEncoder& encoder, const Normalisation& normal
       Tensor::empty({std::ssize(request.pictures), std::ssize(request.blocks), rows, dim});
   float* out = table.data<float>();
   const auto take = [&](const PictureBatch& batch) {
-    const std::vector<Tensor> tokens = encoder.tokens(normalisation.apply(batch.images));
+    const std::vector<Tensor> tokens =
+        encoder.tokens(raw::to(normalisation.apply(batch.images), encoder.device()));
     std::vector<Tensor> taken;  // (B, 1, R, D) each
     for (const int64_t block : request.blocks) {
       const Tensor& x = tokens[static_cast<size_t>(block - 1)];
@@ -65,7 +66,7 @@ Features extract_features(const VitEncoder& encoder, const Normalisation& normal
       const Tensor one = request.all_tokens ? encoder.finished(x, last) : encoder.pooled(x, last);
       taken.push_back(raw::reshape(one, {one.size(0), 1, rows, dim}));
     }
-    const Tensor part = raw::cat(taken, 1);
+    const Tensor part = raw::to(raw::cat(taken, 1), Device::kCpu);
     std::memcpy(out, part.data<float>(), static_cast<size_t>(part.numel()) * sizeof(float));
     out += part.numel();
     for (const int64_t picture : batch.pictures) {

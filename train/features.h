@@ -24,6 +24,8 @@ enum class Pool : uint8_t {
 const char* name_of(Pool pool);              // "class", "mean", "both", "tokens"
 Pool pool_from_name(std::string_view name);  // UsageError that lists them
 
+// On the host, wherever the encoder is: the table may be larger than a device's memory, and the
+// probes that read it are small.
 struct Features {
   Tensor values;                  // (N, blocks, R, D) f32; R rows: see FeatureRequest
   std::vector<int64_t> pictures;  // (N) by their number in the reader

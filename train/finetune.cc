@@ -176,7 +176,8 @@ Answers answers_of(const VitClassifier& model, const Normalisation& normalisatio
   for_each_batch(
       reader, pictures,
       [&](const PictureBatch& batch) {
-        logits.push_back(model(normalisation.apply(batch.images)));
+        const Tensor seen = raw::to(normalisation.apply(batch.images), model.device());
+        logits.push_back(raw::to(model(seen), Device::kCpu));
         for (const int64_t picture : batch.pictures) {
           answers.pictures.push_back(picture);
           answers.labels.push_back(reader.label(picture));

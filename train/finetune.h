@@ -67,7 +67,7 @@ class FinetuneTask : public TrainingTask {
 // What a classifier says of pictures.
 struct Answers {
   std::vector<int64_t> pictures, labels;  // (N) of those that could be read
-  Tensor logits;                          // (N, classes) f32
+  Tensor logits;                          // (N, classes) f32, on the host
 };
 // With progress on stderr, without gradients. Error when not one picture could be read.
 Answers answers_of(const VitClassifier& model, const Normalisation& normalisation,

@@ -46,7 +46,7 @@ void write_npy(const std::string& path, const Tensor& x) {
                               0,
                               static_cast<char>(header.size() & 0xFF),
                               static_cast<char>(header.size() >> 8)};
-  const Tensor dense = raw::contiguous(x);
+  const Tensor dense = raw::contiguous(raw::to(x, Device::kCpu));
   const std::array<std::string_view, 3> pieces = {
       prefix, header,
       std::string_view(static_cast<const char*>(dense.view().data),

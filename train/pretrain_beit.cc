@@ -170,6 +170,11 @@ std::vector<ParameterGroup> BeitTask::groups() const {
   return vit_parameter_groups(*model_, recipe_.model.depth, 1, recipe_.weight_decay);
 }
 
+Tensor BeitTask::seen(const Tensor& pictures) const {
+  const Normalisation normalisation{recipe_.mean, recipe_.std};
+  return raw::to(normalisation.apply(pictures), model_->device());
+}
+
 Tensor BeitTask::tokens_of(const Tensor& pictures) const {
   const Autocast full(DType::kF32);  // ids must not depend on the run's precision
   const ObservedWork work("tokenizer");
@@ -217,7 +222,6 @@ Tensor BeitTask::evaluation_mask(int64_t picture) const {
 
 Evaluation BeitTask::evaluate(int64_t) {
   const EvaluationReader& reader = *data().judged;
-  const Normalisation normalisation{recipe_.mean, recipe_.std};
   const int64_t target = recipe_.target(recipe_.mask_ratio);
   double loss = 0, accuracy = 0;
   int64_t predicted = 0, pictures = 0;
@@ -225,9 +229,8 @@ Evaluation BeitTask::evaluate(int64_t) {
     std::vector<Tensor> masks;
     for (const int64_t i : batch.pictures) masks.push_back(evaluation_mask(i));
     const MaskedPatches masked = masked_patches(raw::cat(masks, 0), target);
-    const PictureBatch seen = read_batch(*judged_by_tokenizer_, batch.pictures);
-    const BeitOutput out =
-        model_->forward(normalisation.apply(batch.images), masked, tokens_of(seen.images));
+    const PictureBatch second = read_batch(*judged_by_tokenizer_, batch.pictures);
+    const BeitOutput out = model_->forward(seen(batch.images), masked, tokens_of(second.images));
     loss += out.loss.item() * double(masked.count);
     accuracy += out.accuracy.item() * double(masked.count);
     predicted += masked.count;
@@ -257,8 +260,7 @@ Image BeitTask::prediction_sheet(const std::vector<int64_t>& pictures) const {
   for (const int64_t i : batch.pictures) masks.push_back(evaluation_mask(i));
   const Tensor mask = raw::cat(masks, 0);  // (B, L)
   const Tensor own = tokens_of(read_batch(*judged_by_tokenizer_, batch.pictures).images);
-  const Normalisation normalisation{recipe_.mean, recipe_.std};
-  const Tensor guess = argmax(model_->predict(normalisation.apply(batch.images), mask), 2);
+  const Tensor guess = raw::to(argmax(model_->predict(seen(batch.images), mask), 2), Device::kCpu);
   const Grid grid = config.grid();
   const auto decoded = [&](const Tensor& ids) {
     const Tensor picture =

@@ -57,7 +57,7 @@ class BeitTask : public TrainingTask {
  public:
   // cache: the file for token ids, "" for none (train/token_cache.h); a dry run does without. A
   // UsageError for a tokenizer that is not the run's, or knows other channels; for a cache where
-  // the augmentation shows a picture anew each time.
+  // the augmentation shows a picture anew each time. The tokenizer works where it is.
   BeitTask(const BeitRecipe& recipe, TrainedTokenizer tokenizer, std::string cache, bool dry_run);
 
   BeitRecipe& recipe() override { return recipe_; }
@@ -74,6 +74,7 @@ class BeitTask : public TrainingTask {
 
  private:
   int64_t span() const { return tokenizer_.model->reduction(); }
+  Tensor seen(const Tensor& pictures) const;       // host pictures in [0, 1] as the model gets them
   Tensor tokens_of(const Tensor& pictures) const;  // (B, C, h, w) -> (B, L) i64
   Tensor evaluation_mask(int64_t picture) const;   // (1, L) bool
   Image prediction_sheet(const std::vector<int64_t>& pictures) const;

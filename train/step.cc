@@ -43,6 +43,14 @@ void add_share(Figures& sums, const Figures& figures, double share) {
   for (size_t i = 0; i < figures.size(); ++i) sums[i].second += figures[i].second * share;
 }
 
+// Its tensors where the model is; labels and numbers are for the host.
+Batch placed_on(Device device, Batch batch) {
+  for (Tensor* t : {&batch.images, &batch.second, &batch.targets}) {
+    if (t->defined()) *t = raw::to(*t, device);
+  }
+  return batch;
+}
+
 }  // namespace
 
 Trainer::Trainer(TrainingTask& task, Module& model, int64_t total_steps, int64_t steps_per_epoch)
@@ -75,9 +83,7 @@ StepResult Trainer::accumulate_gradients(int64_t step, const std::vector<Batch>&
     const StepPlace here = place(step, i);
     const StepRandom random(recipe_.seed, here.iteration);
     const Autocast autocast(recipe_.precision);
-    Batch placed = batches[i];
-    placed.images = raw::to(placed.images, device_);
-    const BatchLoss batch = task_.loss(placed, here);
+    const BatchLoss batch = task_.loss(placed_on(device_, batches[i]), here);
     const Tensor loss = mul_scalar(batch.loss, share);
     backward(loss, Tensor::full({}, scaler_.scale(), loss.dtype(), loss.device()));
     result.loss += loss.item();

@@ -42,7 +42,8 @@ BatchLoss TokenizerTask::loss(const Batch& batch, const StepPlace& place) {
       cosine_between(1, recipe_.temperature_end, progress(place, recipe_.temperature_steps, 0.5));
   step.kl_weight = cosine_between(0, recipe_.kl_weight, progress(place, recipe_.kl_steps, 0.05));
   step.straight_through = recipe_.straight_through;
-  const Tensor gumbel = gumbel_noise(grid, StepRandom::current("gumbel noise").next());
+  const Tensor gumbel =
+      gumbel_noise(grid, StepRandom::current("gumbel noise").next(), prepared.device());
   const TokenizerOutput out = model_->forward(prepared, gumbel, step);
   CodeUsage usage(model_->vocab());
   usage.add(argmax(out.logits.detach(), 1));

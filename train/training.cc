@@ -312,7 +312,9 @@ class Training {
 
   void probe(MetricRecord& record) {
     const AveragedWeights averaged(trainer_->average());
-    const OnlineProbe::Result found = probe_->measure(*task_.encoder());
+    const std::unique_ptr<VitEncoder> encoder = task_.encoder();
+    encoder->move_to(options_.device);
+    const OnlineProbe::Result found = probe_->measure(*encoder);
     for (const auto& [name, value] : found.figures) record.add(name, value);
     progress_->say(fmt::format("step {}: {}", record.step, found.summary));
   }

@@ -102,8 +102,8 @@ class TrainingTask {
   // Parameters with a learning rate or a decay of their own; see AdamW.
   virtual std::vector<ParameterGroup> groups() const { return {}; }
 
-  // The loss of one batch, in training mode, with autocast and StepRandom alive. The pictures are
-  // on the model's device.
+  // The loss of one batch, in training mode, with autocast and StepRandom alive. The batch's
+  // tensors are on the model's device.
   virtual BatchLoss loss(const Batch& batch, const StepPlace& place) = 0;
   // The step's update has been made (or skipped, when a gradient was not finite); loss is the mean
   // over its batches.

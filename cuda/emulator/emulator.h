@@ -45,6 +45,7 @@ struct Shape {
 
 // Calls body() for each thread of each block, with the built-in variables set.
 void run(const Shape& shape, const std::function<void()>& body);
+uint64_t launches();  // so far, of this process
 
 void block_barrier();
 void warp_barrier();

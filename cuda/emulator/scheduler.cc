@@ -3,6 +3,7 @@
 // barriers needs one fiber for all its threads.
 #include "cuda/emulator/scheduler.h"
 
+#include <atomic>
 #include <deque>
 #include <exception>
 #include <memory>
@@ -11,6 +12,7 @@
 
 #include "cuda/emulator/emulator.h"
 #include "cuda/emulator/fiber.h"
+#include "cuda/emulator/memory.h"
 #include "cuda/runtime.h"
 #include "engine/error.h"
 
@@ -232,9 +234,16 @@ Scheduler& scheduler() {
   return one;
 }
 
+std::atomic<uint64_t> launch_count = 0;
+
 }  // namespace
 
-void run(const Shape& shape, const std::function<void()>& body) { scheduler().run(shape, body); }
+uint64_t launches() { return launch_count; }
+void run(const Shape& shape, const std::function<void()>& body) {
+  ++launch_count;
+  const OpenMemory open;
+  scheduler().run(shape, body);
+}
 void block_barrier() { scheduler().wait_for_block(); }
 void warp_barrier() { scheduler().exchange(kWarpBarrier, 0xffffffffu, 0); }
 const uint64_t* exchange(const char* what, unsigned mask, uint64_t value) {

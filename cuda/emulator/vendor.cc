@@ -2,8 +2,13 @@
 // it is.
 #include "cuda/vendor.h"
 
+#include "cuda/emulator/memory.h"
+
 namespace tessera::cuda::vendor {
 
-void gemm(const GemmArgs& args) { backend(Device::kCpu).gemm(args); }
+void gemm(const GemmArgs& args) {
+  const emulator::OpenMemory open;
+  backend(Device::kCpu).gemm(args);
+}
 
 }  // namespace tessera::cuda::vendor

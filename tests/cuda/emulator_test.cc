@@ -1,5 +1,9 @@
 // The emulator keeps CUDA's promises, and says what breaks CUDA's rules: each planted mistake must
 // end in an Error that names it.
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
 #include <catch2/catch.hpp>
 #include <numeric>
 #include <vector>
@@ -175,6 +179,38 @@ TEST_CASE("what CUDA leaves undefined is an error") {
   CHECK_THROWS_WITH(launch(tree_sum, 1, 33, 256, stream(), &sink), Contains("33 threads"));
   CHECK_THROWS_WITH(launch(tree_sum, dim3(1, 70000), 32, 256, stream(), &sink), Contains("70000"));
   CHECK_THROWS_WITH(launch(tree_sum, 1, 32, 200000, stream(), &sink), Contains("200000 bytes"));
+}
+
+// The signal that a process dies of when it does this; 0 when it lives.
+template <class Deed>
+int death_of(const Deed& deed) {
+  const pid_t child = fork();
+  REQUIRE(child >= 0);
+  if (child == 0) {
+    signal(SIGSEGV, SIG_DFL);
+    deed();
+    _exit(0);
+  }
+  int status = 0;
+  REQUIRE(waitpid(child, &status, 0) == child);
+  return WIFSIGNALED(status) ? WTERMSIG(status) : 0;
+}
+
+TEST_CASE("the host cannot touch the device's memory") {
+  int* const sum = static_cast<int*>(device_allocate(sizeof(int)));
+  REQUIRE(sum != nullptr);
+  int host = 0;
+  copy_from_host(sum, &host, sizeof(int));
+  launch(tree_sum, 1, 32, 32 * sizeof(int), stream(), sum);
+  copy_to_host(&host, sum, sizeof(int));
+  CHECK(host == 32 * 31 / 2);
+  volatile int* const touched = sum;
+  CHECK(death_of([&] { host = *touched; }) == SIGSEGV);
+  CHECK(death_of([&] { *touched = 1; }) == SIGSEGV);
+  CHECK(death_of([&] { launch(tree_sum, 1, 32, 32 * sizeof(int), stream(), sum); }) == 0);
+  CHECK_THROWS_WITH(launch(tree_sum, 1, 32, 4, stream(), sum), Contains("emulator_test.cc"));
+  CHECK(death_of([&] { host = *touched; }) == SIGSEGV);  // a failed launch closes it again
+  device_free(sum);
 }
 
 __global__ void count_down(unsigned long long* least) { atomicMin(least, 100ull + threadIdx.x); }
