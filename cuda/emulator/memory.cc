@@ -33,8 +33,9 @@ class Memory {
     // At least one byte more than asked for, for the address sanitizer to guard.
     const size_t whole = (bytes / page + 1) * page;
     char* const block = take(whole);
-    if (block == nullptr || mprotect(block, whole, PROT_READ | PROT_WRITE) != 0) return nullptr;
+    if (block == nullptr) return nullptr;
     sizes_[block] = whole;
+    protect(PROT_READ | PROT_WRITE);
     ASAN_UNPOISON_MEMORY_REGION(block, bytes);
     std::memset(block, 0xFF, bytes);
     ASAN_POISON_MEMORY_REGION(block + bytes, whole - bytes);
@@ -70,16 +71,19 @@ class Memory {
     base_ = static_cast<char*>(found);
   }
 
-  // Addresses that were given back, of this very size, or new ones; nullptr when there are no more.
+  // Addresses that were given back, of this very size, or new ones; nullptr when the system will
+  // not have it.
   char* take(size_t whole) {
     std::vector<char*>& free = free_[whole];
-    if (free.empty()) {
-      if (whole > kAddresses - used_) return nullptr;
-      free.push_back(base_ + used_);
-      used_ += whole;
+    if (!free.empty()) {
+      char* const block = free.back();
+      free.pop_back();
+      return block;
     }
-    char* const block = free.back();
-    free.pop_back();
+    char* const block = base_ + used_;
+    if (whole > kAddresses - used_) return nullptr;
+    if (mprotect(block, whole, PROT_READ | PROT_WRITE) != 0) return nullptr;
+    used_ += whole;
     return block;
   }
 
