@@ -15,6 +15,9 @@
 namespace tessera {
 namespace {
 
+// Before anything is allocated; the programs that are started inherit it.
+const bool kDeviceIsClosed = setenv("TESSERA_CLOSED_DEVICE", "1", 1) == 0;
+
 using nlohmann::json;
 
 const Surroundings kEmulated = {.program = "tools/tessera_emulated"};
@@ -28,6 +31,7 @@ Ran run_on(const std::string& device, const Words& words) {
   const TempFolder folder;
   const std::string count = folder.file("launches");
   setenv("TESSERA_EMULATOR_LAUNCHES", count.c_str(), 1);
+  REQUIRE(kDeviceIsClosed);
   const Outcome outcome = run(words + Words{"--device", device}, kEmulated);
   INFO(fmt::format("tessera {} --device {}", fmt::join(words, " "), device));
   INFO(outcome.err);

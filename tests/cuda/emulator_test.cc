@@ -1,6 +1,7 @@
 // The emulator keeps CUDA's promises, and says what breaks CUDA's rules: each planted mistake must
 // end in an Error that names it.
 #include <signal.h>
+#include <stdlib.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -12,6 +13,9 @@
 
 namespace tessera::cuda {
 namespace {
+
+// Before anything is allocated; the programs that are started inherit it.
+const bool kDeviceIsClosed = setenv("TESSERA_CLOSED_DEVICE", "1", 1) == 0;
 
 using Catch::Contains;
 
@@ -205,6 +209,7 @@ TEST_CASE("the host cannot touch the device's memory") {
   copy_to_host(&host, sum, sizeof(int));
   CHECK(host == 32 * 31 / 2);
   volatile int* const touched = sum;
+  REQUIRE(kDeviceIsClosed);
   CHECK(death_of([&] { host = *touched; }) == SIGSEGV);
   CHECK(death_of([&] { *touched = 1; }) == SIGSEGV);
   CHECK(death_of([&] { launch(tree_sum, 1, 32, 32 * sizeof(int), stream(), sum); }) == 0);
