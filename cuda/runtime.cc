@@ -13,6 +13,8 @@
 namespace tessera::cuda {
 namespace {
 
+constexpr int kLeastCapability = 8;  // the kernels are compiled from sm_80 on
+
 void check(cudaError_t error, const char* what) {
   TESSERA_CHECK(error == cudaSuccess, "[cuda] {}: {}", what, cudaGetErrorString(error));
 }
@@ -33,9 +35,19 @@ std::string why_unavailable() {
   static const std::string why = []() -> std::string {
     int driver = 0, count = 0;
     if (cudaDriverGetVersion(&driver) != cudaSuccess || driver == 0) return "no NVIDIA driver";
-    const cudaError_t error = cudaGetDeviceCount(&count);
-    if (error == cudaSuccess && count > 0) return "";
-    return error == cudaSuccess ? "no CUDA device" : cudaGetErrorString(error);
+    cudaError_t error = cudaGetDeviceCount(&count);
+    if (error != cudaSuccess) return cudaGetErrorString(error);
+    if (count == 0) return "no CUDA device";
+    int major = 0;
+    error = cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, 0);
+    if (error != cudaSuccess) return cudaGetErrorString(error);
+    if (major < kLeastCapability) {
+      return fmt::format("the device has compute capability {}, it takes {}", major,
+                         kLeastCapability);
+    }
+    // Starts the device for this program, which another one may have to itself.
+    error = cudaFree(nullptr);
+    return error == cudaSuccess ? "" : cudaGetErrorString(error);
   }();
   return why;
 }

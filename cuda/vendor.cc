@@ -196,7 +196,10 @@ void gemm(const GemmArgs& args) {
   Plan& plan = plan_for(left, right, c, args.c.shape[0], bias);
   if (!plan.usable()) return cuda::gemm(args);
   // The library adds a bias of c's type alone: an f32 bias of a 16-bit product is rounded first.
-  const bool cast = bias && (args.bias.dtype != args.c.dtype || args.bias.stride[0] != 1);
+  // And plans are made for a bias that begins at a multiple of 16 bytes.
+  const bool aligned = reinterpret_cast<uintptr_t>(args.bias.data) % 16 == 0;
+  const bool cast =
+      bias && (args.bias.dtype != args.c.dtype || args.bias.stride[0] != 1 || !aligned);
   const Scratch rounded(cast ? static_cast<size_t>(args.bias.shape[0]) * size_of(args.c.dtype) : 1);
   if (cast) {
     copy(args.bias, {rounded.as<void>(), args.c.dtype, 1, {args.bias.shape[0]}, {1}});

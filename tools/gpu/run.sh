@@ -7,12 +7,14 @@
 set -uo pipefail
 
 cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")"
-export LD_LIBRARY_PATH=$PWD/lib:/usr/local/cuda/lib64:${LD_LIBRARY_PATH-}
+# The programs find what lies in lib/ by themselves; the toolkit's libraries may be where nobody looks.
+export LD_LIBRARY_PATH=/usr/local/cuda/lib64${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
 log=$PWD/results.log
 json=$PWD/results.json
 : > "$log"
 : > "$json"
 failed=0
+limit='timeout 300' # seconds a program may take: a kernel that hangs must not hide what comes after
 
 # row NAME STATUS SECONDS WHAT
 row() {
@@ -38,7 +40,7 @@ same_bytes() {
   local folder first='' sum
   folder=$(mktemp -d)
   for run in 1 2 3; do
-    bin/tessera_cuda pretrain mae --data builtin: --arch vit_tiny --image-size 32 --patch-size 4 \
+    $limit bin/tessera_cuda pretrain mae --data builtin: --arch vit_tiny --image-size 32 --patch-size 4 \
       --batch-size 32 --max-steps 10 --eval-every 0 --device cuda --out "$folder/$run" || return 1
     sum=$(sha256sum < "$folder/$run/step-00000010.safetensors")
     [[ -z $first || $sum == "$first" ]] || {
@@ -51,32 +53,39 @@ same_bytes() {
   echo "three trainings, one sum: ${first:0:16}"
 }
 
+# The speed of a step; the whole line goes into the log.
 step_speed() {
-  bin/tessera_cuda bench step --device cuda --arch vit_base --image-size 224 --batch-size "$1" \
-    --precision "$2" --json
+  local line
+  line=$($limit bin/tessera_cuda bench step --device cuda --arch vit_base --image-size 224 \
+    --batch-size "$1" --precision "$2" --json) || return 1
+  echo "$line"
+  sed -E 's/.*"images_per_s":([0-9.]+).*"utilisation":([0-9.]+).*"peak_rss_mb":.*/\1 images per s, utilisation \2/' <<< "$line"
 }
 
 bin/tessera_cuda info | tee -a "$log"
 bin/tessera_cuda info --device cuda > /dev/null || exit 1 # says why there is no device
 echo
-check 'op table' bin/cuda_test
-check 'kernels' bin/cuda_kernels_test
-check 'product implementations' bin/cuda_gemm_implementations_test
-check 'golden numbers' bin/golden_cuda tests/golden --device cuda
-check 'CPU against GPU' bin/parity_on_gpu_test
-check 'attention on tensor cores' bin/attention_on_gpu_test
-if sanitizer=$(command -v compute-sanitizer); then
+check 'op table' $limit bin/cuda_test
+check 'kernels' $limit bin/cuda_kernels_test
+check 'product implementations' $limit bin/cuda_gemm_implementations_test
+check 'golden numbers' $limit bin/golden_cuda tests/golden --device cuda
+check 'CPU against GPU' $limit bin/parity_on_gpu_test
+check 'attention on tensor cores' $limit bin/attention_on_gpu_test
+check 'three trainings' same_bytes
+check 'attention alone, batch 64, bf16' $limit bin/tessera_cuda bench ops --device cuda \
+  --only attention --batch-size 64 --precision bf16
+check 'ViT-B/16 step, batch 32, f32' step_speed 32 f32
+check 'ViT-B/16 step, batch 256, bf16' step_speed 256 bf16
+if sanitizer=$(PATH=$PATH:/usr/local/cuda/bin command -v compute-sanitizer); then
   for tool in memcheck racecheck initcheck synccheck; do
-    check "$tool over CPU against GPU" "$sanitizer" --tool "$tool" --error-exitcode 1 bin/parity_on_gpu_test
-    check "$tool over kernels" "$sanitizer" --tool "$tool" --error-exitcode 1 bin/cuda_kernels_test
-    check "$tool over attention" "$sanitizer" --tool "$tool" --error-exitcode 1 bin/attention_on_gpu_test
+    options=(--tool "$tool" --error-exitcode 1)
+    # One test fills the device on purpose; memcheck would count the refusal.
+    [[ $tool == memcheck ]] && options+=(--report-api-errors no)
+    for program in parity_on_gpu_test cuda_kernels_test attention_on_gpu_test; do
+      check "$tool over $program" $limit "$sanitizer" "${options[@]}" "bin/$program"
+    done
   done
 else
   row 'memcheck, racecheck, initcheck, synccheck' skipped 0 'compute-sanitizer is not installed'
 fi
-check 'three trainings' same_bytes
-check 'attention alone, batch 64, bf16' bin/tessera_cuda bench ops --device cuda --only attention \
-  --batch-size 64 --precision bf16
-check 'ViT-B/16 step, batch 32, f32' step_speed 32 f32
-check 'ViT-B/16 step, batch 256, bf16' step_speed 256 bf16
 exit $failed
