@@ -7,16 +7,12 @@
 #include <cmath>
 
 #include "tools/bench_report.h"
+#include "train/svg.h"
 
 namespace tessera {
 namespace {
 
 constexpr char kStyle[] = R"(
-:root { --page: #fcfcfb; --ink: #1d1f21; --soft: #6a6e73; --line: #dcdee0;
-  --c0: #2369b3; --c1: #d4791f; --c2: #2f9468; --c3: #8b5bb0; --c4: #8a8f94; }
-@media (prefers-color-scheme: dark) {
-  :root { --page: #17181a; --ink: #e8e9ea; --soft: #9a9fa5; --line: #35383c;
-    --c0: #5ea0e6; --c1: #ec9c4f; --c2: #5cbd92; --c3: #b48ad6; --c4: #7d8288; } }
 body { background: var(--page); color: var(--ink); font: 15px/1.45 system-ui, sans-serif;
   max-width: 940px; margin: 2rem auto; padding: 0 1rem; }
 h1 { font-size: 1.45rem; margin-bottom: .3rem; } h2 { font-size: 1.1rem; margin-top: 2rem; }
@@ -24,10 +20,6 @@ dl { display: flex; flex-wrap: wrap; gap: .4rem 2rem; margin: .8rem 0; }
 dt { color: var(--soft); font-size: .8rem; } dd { margin: 0; font-weight: 600; }
 p { color: var(--soft); margin: .3rem 0; }
 svg { display: block; width: 100%; height: auto; margin-top: .5rem; }
-svg text { font: 11px system-ui, sans-serif; fill: var(--ink);
-  paint-order: stroke; stroke: var(--page); stroke-width: 2px; }
-svg .soft { fill: var(--soft); font-size: 10px; } svg .grid { stroke: var(--line); stroke-width: 1; }
-svg .limit { stroke: var(--ink); stroke-width: 1.5; fill: none; }
 svg .dot { stroke: var(--page); stroke-width: 1; }
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; font-size: .85rem; font-variant-numeric: tabular-nums; }
@@ -37,30 +29,6 @@ th { color: var(--soft); font-weight: 600; } .word { text-align: left; }
 )";
 
 constexpr double kWidth = 900;
-constexpr int kColours = 5;
-
-std::string escaped(const std::string& text) {
-  std::string out;
-  for (const char c : text) {
-    switch (c) {
-      case '&':
-        out += "&amp;";
-        break;
-      case '<':
-        out += "&lt;";
-        break;
-      case '>':
-        out += "&gt;";
-        break;
-      case '"':
-        out += "&quot;";
-        break;
-      default:
-        out += c;
-    }
-  }
-  return out;
-}
 
 // The series in order of appearance; each has the colour of its place.
 class Series {
@@ -75,13 +43,13 @@ class Series {
   }
   std::string colour(const std::string& name) const {
     const auto place = std::find(names_.begin(), names_.end(), name) - names_.begin();
-    return fmt::format("var(--c{})", place % kColours);
+    return svg_colour(static_cast<size_t>(place));
   }
   std::string legend() const {
     std::string out = "<p>";
     for (const std::string& name : names_) {
       out += fmt::format("<span class=\"key\" style=\"background:{}\"></span>{}", colour(name),
-                         escaped(name));
+                         svg_escaped(name));
     }
     return out + "</p>\n";
   }
@@ -90,21 +58,9 @@ class Series {
   std::vector<std::string> names_;
 };
 
-std::string line(double x0, double y0, double x1, double y1, const char* style) {
-  return fmt::format("<line class=\"{}\" x1=\"{:.1f}\" y1=\"{:.1f}\" x2=\"{:.1f}\" y2=\"{:.1f}\"/>",
-                     style, x0, y0, x1, y1);
-}
-
-// anchor: start, middle or end.
-std::string label(double x, double y, const char* anchor, const std::string& text,
-                  const char* style = "") {
-  return fmt::format("<text class=\"{}\" x=\"{:.1f}\" y=\"{:.1f}\" text-anchor=\"{}\">{}</text>",
-                     style, x, y, anchor, escaped(text));
-}
-
 std::string svg(double height, const std::string& name, const std::string& body) {
   return fmt::format("<svg viewBox=\"0 0 {} {:.0f}\" role=\"img\" aria-label=\"{}\">\n{}</svg>\n",
-                     kWidth, height, escaped(name), body);
+                     kWidth, height, svg_escaped(name), body);
 }
 
 // Horizontal bars, the limit a line at 100 %.
@@ -121,23 +77,24 @@ std::string bars_of(const Report& report) {
     const Bar& bar = report.bars[i];
     if (i == 0 || bar.group != report.bars[i - 1].group) {
       y += kGap;
-      body += label(kLeft - 8, y + kBar - 1, "end", bar.group);
+      body += svg_label(kLeft - 8, y + kBar - 1, "end", bar.group);
     }
     body += fmt::format(
         "<rect x=\"{:.1f}\" y=\"{:.1f}\" width=\"{:.1f}\" height=\"{}\" fill=\"{}\">"
         "<title>{}: {}, {:.0f} %</title></rect>",
         kLeft, y, std::max(0.5, x_of(bar.share) - kLeft), kBar - 1, series.colour(bar.series),
-        escaped(bar.series), escaped(bar.note), 100 * bar.share);
-    body += label(x_of(bar.share) + 4, y + kBar - 2, "start", bar.note, "soft") + "\n";
+        svg_escaped(bar.series), svg_escaped(bar.note), 100 * bar.share);
+    body += svg_label(x_of(bar.share) + 4, y + kBar - 2, "start", bar.note, "soft") + "\n";
     y += kBar;
   }
   std::string grid;
   for (int percent = 0; percent <= 100 * most; percent += 25) {
-    grid += line(x_of(percent / 100.0), kTop, x_of(percent / 100.0), y + 4,
-                 percent == 100 ? "limit" : "grid");
-    grid += label(x_of(percent / 100.0), kTop - 6, "middle", fmt::format("{} %", percent), "soft");
+    grid += svg_line(x_of(percent / 100.0), kTop, x_of(percent / 100.0), y + 4,
+                     percent == 100 ? "limit" : "grid");
+    grid +=
+        svg_label(x_of(percent / 100.0), kTop - 6, "middle", fmt::format("{} %", percent), "soft");
   }
-  return fmt::format("<h2>{}</h2>\n", escaped(report.bars_title)) + series.legend() +
+  return fmt::format("<h2>{}</h2>\n", svg_escaped(report.bars_title)) + series.legend() +
          svg(y + 8, report.bars_title, grid + "\n" + body);
 }
 
@@ -175,25 +132,25 @@ std::string roofline_of(const Report& report) {
   std::string body;
   for (double e = x.first; e <= x.last; ++e) {
     const double at = x.at(std::pow(10, e));
-    body += line(at, kTop, at, kBottom, "grid") +
-            label(at, kBottom + 16, "middle", fmt::format("{:g}", std::pow(10, e)), "soft");
+    body += svg_line(at, kTop, at, kBottom, "grid") +
+            svg_label(at, kBottom + 16, "middle", fmt::format("{:g}", std::pow(10, e)), "soft");
   }
   for (double e = y.first; e <= y.last; ++e) {
     const double at = y.at(std::pow(10, e));
-    body += line(kLeft, at, kRight, at, "grid") +
-            label(kLeft - 6, at + 4, "end", fmt::format("{:g}", std::pow(10, e - 9)), "soft");
+    body += svg_line(kLeft, at, kRight, at, "grid") +
+            svg_label(kLeft - 6, at + 4, "end", fmt::format("{:g}", std::pow(10, e - 9)), "soft");
   }
-  body += label((kLeft + kRight) / 2, kBottom + 36, "middle", "FLOP a byte", "soft") +
-          label(kLeft + 6, kTop + 12, "start", "GFLOP/s", "soft");
+  body += svg_label((kLeft + kRight) / 2, kBottom + 36, "middle", "FLOP a byte", "soft") +
+          svg_label(kLeft + 6, kTop + 12, "start", "GFLOP/s", "soft");
   // The roof from where it enters the frame.
   const double enters = std::max(std::pow(10, x.first), std::pow(10, y.first) / limits.bytes);
   body += fmt::format(
       "<polyline class=\"limit\" points=\"{:.1f},{:.1f} {:.1f},{:.1f} {:.1f},{:.1f}\"/>\n",
       x.at(enters), y.at(enters * limits.bytes), x.at(ridge), y.at(limits.flops), kRight,
       y.at(limits.flops));
-  body += label(kRight, y.at(limits.flops) - 6, "end",
-                fmt::format("product {:.0f} GFLOP/s, copy {:.1f} GB/s", limits.flops * 1e-9,
-                            limits.bytes * 1e-9));
+  body += svg_label(kRight, y.at(limits.flops) - 6, "end",
+                    fmt::format("product {:.0f} GFLOP/s, copy {:.1f} GB/s", limits.flops * 1e-9,
+                                limits.bytes * 1e-9));
 
   constexpr double kRadius = 4, kLetter = 6.5, kLine = 12;
   const Series series(report.dots);
@@ -208,7 +165,7 @@ std::string roofline_of(const Report& report) {
     body += fmt::format(
         "<circle class=\"dot\" cx=\"{:.1f}\" cy=\"{:.1f}\" r=\"{}\" fill=\"{}\">"
         "<title>{} ({}): {:.1f} GFLOP/s, {:.2f} FLOP a byte</title></circle>\n",
-        cx, cy, kRadius, series.colour(dot.series), escaped(dot.name), escaped(dot.series),
+        cx, cy, kRadius, series.colour(dot.series), svg_escaped(dot.name), svg_escaped(dot.series),
         dot.flops_per_second * 1e-9, dot.flops_per_byte);
     const double width = kLetter * static_cast<double>(dot.name.size());
     const double gap = kRadius + 2;
@@ -219,7 +176,7 @@ std::string roofline_of(const Report& report) {
                                      [&](const Box& other) { return box.overlaps(other); });
       if (!free) continue;
       taken.push_back(box);
-      names += label(left, cy + 4, "start", dot.name) + "\n";
+      names += svg_label(left, cy + 4, "start", dot.name) + "\n";
       break;
     }
   }
@@ -230,16 +187,16 @@ std::string figures_of(const Report& report) {
   std::string out = "<dl>\n";
   for (const Figure& figure : report.figures) {
     if (figure.label.empty()) continue;
-    out += fmt::format("<div><dt>{}</dt><dd>{} {}</dd></div>\n", escaped(figure.label),
-                       escaped(shown(figure.value, figure.digits, figure.scale)),
-                       escaped(figure.unit));
+    out += fmt::format("<div><dt>{}</dt><dd>{} {}</dd></div>\n", svg_escaped(figure.label),
+                       svg_escaped(shown(figure.value, figure.digits, figure.scale)),
+                       svg_escaped(figure.unit));
   }
   return out + "</dl>\n";
 }
 
 std::string table_of(const Report& report) {
   const auto cell = [](const char* tag, bool word, const std::string& text) {
-    return fmt::format("<{0}{1}>{2}</{0}>", tag, word ? " class=\"word\"" : "", escaped(text));
+    return fmt::format("<{0}{1}>{2}</{0}>", tag, word ? " class=\"word\"" : "", svg_escaped(text));
   };
   std::string head, body;
   for (size_t c = 0; c < report.columns.size(); ++c) {
@@ -264,15 +221,15 @@ std::string table_of(const Report& report) {
 }  // namespace
 
 std::string html_of(const Report& report) {
-  std::string body = fmt::format("<h1>{}</h1>\n", escaped(report.title)) + figures_of(report);
+  std::string body = fmt::format("<h1>{}</h1>\n", svg_escaped(report.title)) + figures_of(report);
   if (!report.bars.empty()) body += bars_of(report);
   if (!report.dots.empty()) body += roofline_of(report);
   if (!report.rows.empty()) body += table_of(report);
   return fmt::format(
       "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\"/>\n"
       "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"/>\n"
-      "<title>{}</title>\n<style>{}</style>\n</head>\n<body>\n{}</body>\n</html>\n",
-      escaped(report.title), kStyle, body);
+      "<title>{}</title>\n<style>{}{}{}</style>\n</head>\n<body>\n{}</body>\n</html>\n",
+      svg_escaped(report.title), kSvgPalette, kStyle, kSvgStyle, body);
 }
 
 }  // namespace tessera

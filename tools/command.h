@@ -26,6 +26,7 @@ Command add_probe(CLI::App& root);
 Command add_features(CLI::App& root);
 Command add_attention(CLI::App& root);
 Command add_predict(CLI::App& root);
+Command add_curves(CLI::App& root);
 Command add_info(CLI::App& root);
 Command add_export(CLI::App& root);
 Command add_demo(CLI::App& root);

@@ -99,6 +99,7 @@ int run(int argc, char** argv) {
   commands.push_back(add_probe(root));
   commands.push_back(add_features(root));
   commands.push_back(add_attention(root));
+  commands.push_back(add_curves(root));
   commands.push_back(add_info(root));
   commands.push_back(add_export(root));
   CLI::App& bench = *root.add_subcommand("bench", "measure how fast this machine trains");

@@ -16,26 +16,26 @@
 namespace tessera {
 namespace {
 
-using Json = nlohmann::json;
+using Json = nlohmann::ordered_json;
 
 constexpr size_t kMaxMetricsText = size_t{4} << 30;
 
-// Whether a line is a record of a step up to last_step.
-bool keeps(std::string_view line, int64_t last_step) {
-  const Json record = Json::parse(line.begin(), line.end(), nullptr, /*allow_exceptions=*/false);
-  if (!record.is_object()) return false;
+// The step of a record; -1 for a line that is none.
+int64_t step_of(const Json& record) {
+  if (!record.is_object()) return -1;
   const auto step = record.find("step");
-  return step != record.end() && step->is_number_integer() && step->get<int64_t>() <= last_step;
+  return step != record.end() && step->is_number_integer() ? step->get<int64_t>() : -1;
 }
 
-// The text without what does not belong; a last line without its line end was not written in full.
-std::string kept_records(std::string_view text, int64_t last_step) {
-  std::string kept;
+// Calls visit(line, record) for each record; a last line without its line end was not written in
+// full.
+template <class Visit>
+void for_each_record(std::string_view text, const Visit& visit) {
   for (size_t begin = 0, end; (end = text.find('\n', begin)) != text.npos; begin = end + 1) {
     const std::string_view line = text.substr(begin, end - begin);
-    if (keeps(line, last_step)) kept.append(line).push_back('\n');
+    const Json record = Json::parse(line.begin(), line.end(), nullptr, /*allow_exceptions=*/false);
+    if (step_of(record) >= 0) visit(line, record);
   }
-  return kept;
 }
 
 }  // namespace
@@ -49,12 +49,28 @@ std::string to_json(const MetricRecord& record) {
   return text + '}';
 }
 
+std::vector<MetricRecord> read_metrics(const std::string& path) {
+  std::vector<MetricRecord> records;
+  for_each_record(read_file(path, kMaxMetricsText), [&](std::string_view, const Json& json) {
+    MetricRecord record;
+    record.step = step_of(json);
+    for (const auto& [name, value] : json.items()) {
+      if (name != "step" && value.is_number()) record.add(name, value.get<double>());
+    }
+    records.push_back(std::move(record));
+  });
+  return records;
+}
+
 MetricsLog::MetricsLog(const std::string& folder, int64_t last_step)
     : path_(folder + "/metrics.jsonl"), events_(folder, last_step) {
   std::error_code error;
   if (std::filesystem::exists(path_, error)) {
     const std::string text = read_file(path_, kMaxMetricsText);
-    const std::string kept = kept_records(text, last_step);
+    std::string kept;
+    for_each_record(text, [&](std::string_view line, const Json& record) {
+      if (step_of(record) <= last_step) kept.append(line).push_back('\n');
+    });
     if (kept != text) write_file_atomically(path_, kept);
   }
   file_ = open_for_append(path_);

@@ -25,6 +25,10 @@ struct MetricRecord {
 // becomes null. No line end.
 std::string to_json(const MetricRecord& record);
 
+// The records of a metrics.jsonl, in the file's order. Lines that are no record and figures that
+// are no number are passed over. An Error when the file cannot be read.
+std::vector<MetricRecord> read_metrics(const std::string& path);
+
 class MetricsLog {
  public:
   // Opens `folder`/metrics.jsonl and a new event file. Records after last_step (0 for a new run,
@@ -39,6 +43,8 @@ class MetricsLog {
   void log_png(int64_t step, const std::string& tag, int width, int height, std::string_view png) {
     events_.png(step, tag, width, height, png);
   }
+
+  const std::string& path() const { return path_; }  // of metrics.jsonl
 
   // Makes the records durable. Called before a checkpoint is saved, so that no checkpoint is newer
   // than the last record on the disk.

@@ -220,6 +220,18 @@ TEST_CASE("benchmarks of nothing are refused before anything is measured") {
   CHECK(folder.names().empty());
 }
 
+TEST_CASE("curves of what is no run are refused") {
+  const TempFolder folder;
+  check({{"curves", "--out", folder.file("x.svg")}, "folder of a run"});
+  check({{"curves", folder.path(), "--out", folder.file("x.svg")}, "metrics.jsonl"});
+  check({{"curves", folder.file("none"), "--out", folder.file("x.svg")}, "none"});
+  spill(folder.file("metrics.jsonl"), "{\"step\":1,\"loss\":2}\n");
+  check({{"curves", folder.path(), "--out", folder.file("x.png")}, ".svg"});
+  check({{"curves", folder.path(), "--out", folder.file("none/x.svg")}, "none/x.svg"});
+  check({{"curves", folder.path(), "--figure", "fog", "--out", folder.file("x.svg")}, "loss"});
+  CHECK(folder.names() == std::vector<std::string>{"metrics.jsonl"});
+}
+
 TEST_CASE("places that cannot be written are named") {
   const TempFolder folder;
   check({pretrain({"--data", "builtin:", "--out", "/proc/nowhere"}), "/proc/nowhere"});

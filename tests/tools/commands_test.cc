@@ -39,9 +39,9 @@ TEST_CASE("a run's folder holds what it should") {
     std::string name = entry.path().filename().string();
     names.insert(name.starts_with("events.") ? "events" : name);
   }
-  CHECK(names == std::set<std::string>{".lock", "config.toml", "events", "metrics.jsonl",
-                                       "reconstruction-00000002.png", "reconstruction-00000003.png",
-                                       "step-00000003.safetensors"});
+  CHECK(names == std::set<std::string>{".lock", "config.toml", "curves.svg", "events",
+                                       "metrics.jsonl", "reconstruction-00000002.png",
+                                       "reconstruction-00000003.png", "step-00000003.safetensors"});
   std::vector<int> steps;
   for (const std::string& line : lines_of(slurp(trained() + "/metrics.jsonl"))) {
     const json record = json::parse(line);

@@ -57,6 +57,24 @@ std::vector<std::string> events(std::string_view bytes) {
   return found;
 }
 
+TEST_CASE("records are read back; what is none is passed over") {
+  const TempFolder folder;
+  {
+    MetricsLog log(folder.path(), 0);
+    log.log({1, {{"loss", 0.1}, {"norm", std::nan("")}}});
+    log.log({2, {{"loss", 1e-30}}});
+  }
+  const std::string path = folder.file("metrics.jsonl");
+  const std::string whole = slurp(path);
+  spill(path, "no record\n[3]\n" + whole + R"({"step":3,"loss":)");
+  const std::vector<MetricRecord> read = read_metrics(path);
+  REQUIRE(read.size() == 2);
+  CHECK(read[0].step == 1);
+  CHECK(read[0].values == std::vector<std::pair<std::string, double>>{{"loss", 0.1}});
+  CHECK(read[1].values[0].second == 1e-30);
+  CHECK_THROWS_WITH(read_metrics(folder.file("none")), Contains("none"));
+}
+
 TEST_CASE("a record is one line of JSON with exact numbers") {
   MetricRecord made = record(12, 0.1);
   made.add("lr", 1e-5);
