@@ -51,6 +51,7 @@ bool all_have_epochs(const std::vector<RunCurve>& runs) {
   return true;
 }
 
+// As they are logged.
 std::vector<Curve> curves_of(const std::vector<RunCurve>& runs, const std::string& figure,
                              bool epochs) {
   const std::vector<std::string> names = names_of(runs);
@@ -159,12 +160,11 @@ void set_apart(std::vector<End>& ends, const Axis& y) {
 }
 
 std::string drawn(const Curve& curve, const Axis& x, const Axis& y) {
-  const std::vector<Point> points = binned(curve.points, x.most);
   const std::string colour = svg_colour(curve.name);
   std::string path, dots;
-  for (const Point& p : points) {
+  for (const Point& p : curve.points) {
     path += fmt::format("{}{:.1f},{:.1f}", path.empty() ? "" : " ", x.at(p.x), y.at(p.y));
-    if (points.size() <= kDotted) {
+    if (curve.points.size() <= kDotted) {
       dots += fmt::format("<circle cx=\"{:.1f}\" cy=\"{:.1f}\" r=\"2.5\" fill=\"{}\"/>", x.at(p.x),
                           y.at(p.y), colour);
     }
@@ -173,14 +173,15 @@ std::string drawn(const Curve& curve, const Axis& x, const Axis& y) {
                      dots);
 }
 
-std::string panel(const std::string& figure, const std::vector<Curve>& curves, bool epochs) {
-  double last_x = 0, least = curves[0].points[0].y, most = least;
+std::string panel(const std::string& figure, std::vector<Curve> curves, bool epochs) {
+  double last_x = 0, least = HUGE_VAL, most = -HUGE_VAL;
   for (const Curve& curve : curves) {
     for (const Point& p : curve.points) last_x = std::max(last_x, p.x);
   }
   last_x = std::max(last_x, epochs ? 1e-9 : 1.0);
-  for (const Curve& curve : curves) {
-    for (const Point& p : binned(curve.points, last_x)) {
+  for (Curve& curve : curves) {
+    curve.points = binned(curve.points, last_x);
+    for (const Point& p : curve.points) {
       least = std::min(least, p.y);
       most = std::max(most, p.y);
     }

@@ -20,7 +20,8 @@ struct RunCurve {
 std::vector<std::string> curve_figures(const std::vector<RunCurve>& runs);
 
 // A panel for each of `figures`, over epochs, or over steps where a run has no epochs. At a curve's
-// end stands its last value; of several runs of one name the mean, with their standard deviation.
+// end stands the value that is drawn there; of several runs of one name the mean, with their
+// standard deviation.
 // UsageError for a figure that no run has, and for none at all.
 std::string curves_svg(const std::vector<RunCurve>& runs, const std::vector<std::string>& figures);
 
