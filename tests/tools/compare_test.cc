@@ -75,6 +75,7 @@ TEST_CASE("both sides run in turn, every second round backwards") {
   const std::string args = slurp(folder.file("ours.args"));
   CHECK(args.starts_with("bench step --json --model mae"));
   CHECK(args.find("--batch-size 4") != args.npos);
+  CHECK(args.find("--tokenizer") == args.npos);
 }
 
 TEST_CASE("ratios, medians and memory; who cannot run is named") {
@@ -106,6 +107,17 @@ TEST_CASE("ratios, medians and memory; who cannot run is named") {
     INFO(part);
     CHECK(text.out.find(part) != text.out.npos);
   }
+}
+
+TEST_CASE("a tokenizer is handed to both sides") {
+  const TempFolder folder;
+  const Compared c = compare(folder, "--model beit --tokenizer runs/t --rounds 1 --mode eager " +
+                                         std::string("--precision f32 --tessera ") + ours(folder) +
+                                         " --python " + torch(folder));
+  REQUIRE(c.status == 0);
+  CHECK(slurp(folder.file("ours.args")).find("--tokenizer runs/t") != std::string::npos);
+  CHECK(c.out.starts_with("beit with its tokenizer"));
+  CHECK(compare(folder, "--tokenizer runs/t").status == 2);  // of MAE
 }
 
 TEST_CASE("nothing measured is a failure, a wrong word the user's mistake") {

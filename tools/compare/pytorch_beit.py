@@ -75,10 +75,41 @@ class Block(nn.Module):
         return x + self.drop_path(self.gamma_2 * self.mlp(self.norm2(x)))
 
 
+class Residual(nn.Module):
+    def __init__(self, width):
+        super().__init__()
+        self.net = nn.Sequential(nn.Conv2d(width, width, 3, padding=1), nn.ReLU(),
+                                 nn.Conv2d(width, width, 3, padding=1), nn.ReLU(),
+                                 nn.Conv2d(width, width, 1))
+
+    def forward(self, x):
+        return x + self.net(x)
+
+
+class TokenizerEncoder(nn.Module):
+    """The half of the discrete VAE that names tokens: pictures in [0, 1] -> ids (B, L)."""
+
+    def __init__(self, layers, width, vocabulary):
+        super().__init__()
+        stages = []
+        for i in range(layers):
+            stages += [nn.Conv2d(width if i else 3, width, 4, stride=2, padding=1), nn.ReLU(),
+                       Residual(width)]
+        self.encoder = nn.Sequential(*stages, nn.Conv2d(width, vocabulary, 1))
+        self.span = 2 ** layers
+
+    @torch.no_grad()
+    def forward(self, imgs):
+        return self.encoder(imgs * 2 - 1).argmax(1).flatten(1)
+
+
 class Beit(nn.Module):
-    def __init__(self, image, patch, dim, depth, heads, layer_scale, mask_ratio=0.385):
+    def __init__(self, image, patch, tokenizer, dim, depth, heads, layer_scale, mask_ratio=0.385):
+        """`tokenizer` (layers, width, vocabulary): runs in every step; None: tokens are at hand."""
         super().__init__()
         self.patch = patch
+        self.tokenizer = TokenizerEncoder(*tokenizer).requires_grad_(False) if tokenizer else None
+        self.seen_side = image // patch * self.tokenizer.span if tokenizer else 0
         patches = (image // patch) ** 2
         self.target = int(patches * mask_ratio)  # 75 of 14 x 14
         self.patch_embed = PatchEmbed(patch, dim)
@@ -88,11 +119,11 @@ class Beit(nn.Module):
         self.blocks = nn.ModuleList(
             Block(dim, heads, layer_scale, DROP_PATH * i / max(depth - 1, 1)) for i in range(depth))
         self.norm = nn.LayerNorm(dim, eps=1e-6)
-        self.lm_head = nn.Linear(dim, VOCABULARY)
+        self.lm_head = nn.Linear(dim, tokenizer[2] if tokenizer else VOCABULARY)
 
     def forward(self, imgs, noise):
-        """The loss: cross-entropy of the masked patches' tokens, which are all 0 here. noise (B, L):
-        the smallest are masked."""
+        """The loss: cross-entropy of the masked patches' tokens, which are all 0 where no tokenizer
+        says otherwise. noise (B, L): the smallest are masked."""
         b, length = noise.shape
         masked = noise.argsort(1)[:, :self.target]
         mask = torch.zeros(b, length, dtype=torch.bool).scatter(1, masked, True)
@@ -103,8 +134,13 @@ class Beit(nn.Module):
         for block in self.blocks:
             x = block(x, bias)
         logits = self.lm_head(self.norm(take_rows(x, masked + 1)))
-        labels = torch.zeros(b * self.target, dtype=torch.long)
-        return F.cross_entropy(logits.flatten(0, 1).float(), labels)
+        if self.tokenizer is None:
+            labels = torch.zeros(b, self.target, dtype=torch.long)
+        else:
+            with torch.autocast("cpu", enabled=False):  # in f32, as ours
+                seen = torch.rand(b, 3, self.seen_side, self.seen_side)
+                labels = self.tokenizer(seen).gather(1, masked)
+        return F.cross_entropy(logits.flatten(0, 1).float(), labels.flatten())
 
 
 PRESETS = {  # dim, depth, heads, layer scale
@@ -115,5 +151,5 @@ PRESETS = {  # dim, depth, heads, layer scale
 }
 
 
-def preset(arch, image, patch):
-    return Beit(image, patch, *PRESETS[arch])
+def preset(arch, image, patch, tokenizer=None):
+    return Beit(image, patch, tokenizer, *PRESETS[arch])

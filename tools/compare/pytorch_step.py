@@ -6,6 +6,7 @@ medians.
     tools/compare/pytorch_step.py --arch vit_base --image-size 224 --patch-size 16 --batch-size 8 \\
         --python /usr/bin/python3 --python venv/bin/python --precision f32,bf16
     tools/compare/pytorch_step.py --model beit --arch vit_tiny --batch-size 64
+    tools/compare/pytorch_step.py --model beit --arch vit_tiny --tokenizer runs/tokenizer
 
 Both do forward, backward, gradient norm and AdamW on pictures that are in memory already; bf16 is
 autocast over f32 weights on both sides. Every contestant is a process of its own: ours
@@ -71,6 +72,20 @@ def make_optimizer(torch, model):
         return torch.optim.AdamW(groups, **settings), "plain AdamW"
 
 
+def tokenizer_sizes(path):
+    """(layers, width, vocabulary) of a dvae that `tessera tokenizer train` has saved: a checkpoint
+    or its run's folder."""
+    if os.path.isdir(path):
+        names = sorted(name for name in os.listdir(path) if name.endswith(".safetensors"))
+        path = os.path.join(path, names[-1])
+    with open(path, "rb") as file:
+        header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+    recipe = json.loads(header["__metadata__"]["recipe"])
+    if recipe["arch"] != "dvae":
+        sys.exit(f"{path}: a tokenizer of the kind {recipe['arch']}; only dvae is compared")
+    return recipe["layers"], recipe["width"], recipe["vocab"]
+
+
 def pytorch_side(args):
     import contextlib
     import importlib
@@ -87,7 +102,8 @@ def pytorch_side(args):
     torch.manual_seed(0)
     imported = megabytes("VmRSS")
     models = importlib.import_module(f"pytorch_{args.model}")
-    model = models.preset(args.arch, args.image_size, args.patch_size)
+    extra = (tokenizer_sizes(args.tokenizer),) if args.tokenizer else ()
+    model = models.preset(args.arch, args.image_size, args.patch_size, *extra)
     optimizer, kind = make_optimizer(torch, model)
     trained = [p for p in model.parameters() if p.requires_grad]
     run = torch.compile(model) if args.mode == "compile" else model
@@ -179,6 +195,8 @@ def contestants(args):
     shared = ["--model", args.model, "--arch", args.arch, "--image-size", str(args.image_size),
               "--patch-size", str(args.patch_size), "--batch-size", str(args.batch_size), "--steps",
               str(args.steps), "--threads", str(args.threads)]
+    if args.tokenizer:
+        shared += ["--tokenizer", args.tokenizer]
     found = []
     for precision in args.precision:
         ours = [args.tessera, "bench", "step", "--json"] + shared
@@ -210,7 +228,8 @@ def line_of(result):
 
 
 def report(args, results):
-    print(f"{args.model} {args.arch}, {args.image_size} px, patch {args.patch_size}, batch "
+    model = f"{args.model} with its tokenizer" if args.tokenizer else args.model
+    print(f"{model} {args.arch}, {args.image_size} px, patch {args.patch_size}, batch "
           f"{args.batch_size}, {args.threads} threads, median (range) of {args.rounds} rounds of "
           f"{args.steps} steps in turn")
     for precision in args.precision:
@@ -236,8 +255,10 @@ def words(text):
 def main():
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", default="mae", choices=["mae", "beit"],
-                        help="beit: with the tokens at hand")
+    parser.add_argument("--model", default="mae", choices=["mae", "beit"])
+    parser.add_argument("--tokenizer", metavar="PATH",
+                        help="beit: this dvae of ours, or one of its sizes, runs in every step "
+                             "[default: tokens are at hand, as from a cache]")
     parser.add_argument("--arch", default="vit_tiny", help="vit_tiny ... vit_large")
     parser.add_argument("--image-size", type=int, default=32)
     parser.add_argument("--patch-size", type=int, default=4)
@@ -260,6 +281,8 @@ def main():
     for name, known in ("precision", {"f32", "bf16"}), ("mode", {"eager", "compile"}):
         if not set(getattr(args, name)) <= known:
             parser.error(f"--{name}: it is {' or '.join(sorted(known))}")
+    if args.tokenizer and args.model != "beit":
+        parser.error("--tokenizer is for --model beit")
     for name in ("batch_size", "steps", "rounds", "threads"):
         if getattr(args, name) < 1:
             parser.error(f"--{name.replace('_', '-')} must be at least 1")
