@@ -28,6 +28,7 @@ Command add_attention(CLI::App& root);
 Command add_predict(CLI::App& root);
 Command add_curves(CLI::App& root);
 Command add_info(CLI::App& root);
+Command add_import(CLI::App& root);
 Command add_export(CLI::App& root);
 Command add_demo(CLI::App& root);
 Command add_bench_step(CLI::App& bench);

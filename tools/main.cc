@@ -101,6 +101,7 @@ int run(int argc, char** argv) {
   commands.push_back(add_attention(root));
   commands.push_back(add_curves(root));
   commands.push_back(add_info(root));
+  commands.push_back(add_import(root));
   commands.push_back(add_export(root));
   CLI::App& bench = *root.add_subcommand("bench", "measure how fast this machine trains");
   commands.push_back(add_bench_step(bench));

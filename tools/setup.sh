@@ -8,7 +8,7 @@ packages=(
   bazel-bootstrap bazel-rules-java bazel-rules-proto bazel-platforms bazel-skylib g++ git
   # linked or included by the program
   libeigen3-dev libdnnl-dev libfmt-dev libcli11-dev nlohmann-json3-dev
-  libjpeg62-turbo-dev libspng-dev zlib1g-dev
+  libjpeg62-turbo-dev libspng-dev zlib1g-dev libminizip-dev
   # the tests
   catch2 clang-format python3
 )

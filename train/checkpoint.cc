@@ -31,34 +31,48 @@ int64_t whole_number(const SafetensorsReader& file, const char* key) {
   return std::stoll(text);
 }
 
+Metadata metadata_of(int64_t step, const nlohmann::json& recipe) {
+  return {{"format_version", std::to_string(kCheckpointFormatVersion)},
+          {"step", std::to_string(step)},
+          {"recipe", recipe.dump()}};
+}
+
+// From any device, of any strides.
+void write_tensors(const std::string& path, const std::vector<NamedTensor>& named,
+                   const Metadata& metadata) {
+  std::vector<Tensor> host;  // keeps the copies alive until they are written
+  std::vector<SafetensorsTensor> tensors;
+  for (const NamedTensor& entry : named) {
+    host.push_back(raw::contiguous(raw::to(entry.tensor.detach(), Device::kCpu)));
+    const Tensor& h = host.back();
+    tensors.push_back({entry.name, h.dtype(), h.shape(), h.view().data});
+  }
+  write_safetensors(path, tensors, metadata);
+}
+
 }  // namespace
 
 void save_checkpoint(const std::string& path, Module& model, const AdamW& optimizer,
                      const GradScaler& scaler, int64_t step, const nlohmann::json& recipe,
                      const std::vector<NamedTensor>& more) {
-  std::vector<Tensor> host;  // keeps the copies alive until they are written
-  std::vector<SafetensorsTensor> tensors;
-  const auto add = [&](const std::string& name, const Tensor& t) {
-    host.push_back(raw::contiguous(raw::to(t.detach(), Device::kCpu)));
-    const Tensor& h = host.back();
-    tensors.push_back({name, h.dtype(), h.shape(), h.view().data});
-  };
-  for (const NamedTensor& entry : model.state_dict()) add(entry.name, entry.tensor);
+  std::vector<NamedTensor> tensors = model.state_dict();
   for (const AdamW::Slot& slot : optimizer.slots()) {
-    add(kFirstMoment + slot.name, slot.exp_avg);
-    add(kSecondMoment + slot.name, slot.exp_avg_sq);
+    tensors.push_back({kFirstMoment + slot.name, slot.exp_avg});
+    tensors.push_back({kSecondMoment + slot.name, slot.exp_avg_sq});
   }
-  for (const NamedTensor& entry : more) add(entry.name, entry.tensor);
-  std::map<std::string, std::string> metadata = {
-      {"format_version", std::to_string(kCheckpointFormatVersion)},
-      {"step", std::to_string(step)},
-      {"recipe", recipe.dump()}};
+  tensors.insert(tensors.end(), more.begin(), more.end());
+  Metadata metadata = metadata_of(step, recipe);
   if (scaler.active()) {
     metadata["updates"] = std::to_string(optimizer.steps());         // skipped ones are not counted
     metadata["loss_scale"] = fmt::format("{:.0f}", scaler.scale());  // a power of two from 1 on
     metadata["clean_updates"] = std::to_string(scaler.clean_updates());
   }
-  write_safetensors(path, tensors, metadata);
+  write_tensors(path, tensors, metadata);
+}
+
+void save_weights(const std::string& path, const std::vector<NamedTensor>& weights,
+                  const nlohmann::json& recipe) {
+  write_tensors(path, weights, metadata_of(0, recipe));
 }
 
 bool is_weight(const std::string& name) { return name.find('/') == name.npos; }

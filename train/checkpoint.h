@@ -27,6 +27,10 @@ void save_checkpoint(const std::string& path, Module& model, const AdamW& optimi
                      const GradScaler& scaler, int64_t step, const nlohmann::json& recipe,
                      const std::vector<NamedTensor>& more = {});
 
+// Writes a checkpoint of weights alone, that no training of ours has made: step 0, no moments.
+void save_weights(const std::string& path, const std::vector<NamedTensor>& weights,
+                  const nlohmann::json& recipe);
+
 // A checkpoint opened for reading. UsageError when the file is missing, Error when it is broken, no
 // checkpoint of ours or of a newer format; each names the file.
 class Checkpoint {

@@ -220,6 +220,19 @@ TEST_CASE("benchmarks of nothing are refused before anything is measured") {
   CHECK(folder.names().empty());
 }
 
+TEST_CASE("foreign files that are no model are refused") {
+  const TempFolder folder;
+  const Words out = {"--out", folder.file("x.safetensors")};
+  check({Words{"import"} + out, "file to import"});
+  check({Words{"import", folder.file("none.pth")} + out, "none.pth"});
+  spill(folder.file("a.pth"), "no model");
+  check({Words{"import", folder.file("a.pth")} + out, "a.pth", 1});
+  spill(folder.file("a.safetensors"), "no model");
+  check({Words{"import", folder.file("a.safetensors")} + out, "a.safetensors", 1});
+  check({Words{"import", folder.file("a.pth"), "--out", folder.file("x.pth")}, ".safetensors"});
+  CHECK(folder.names() == std::vector<std::string>{"a.pth", "a.safetensors"});
+}
+
 TEST_CASE("curves of what is no run are refused") {
   const TempFolder folder;
   check({{"curves", "--out", folder.file("x.svg")}, "folder of a run"});
