@@ -417,4 +417,26 @@ TEST_CASE("mistakes with encoders and classifiers are named") {
   CHECK(!fs::exists(out));
 }
 
+TEST_CASE("published files become checkpoints that every command takes") {
+  const TempFolder folder;
+  const std::string mae = folder.file("mae.safetensors"), tokens = folder.file("d.safetensors");
+  const Outcome said = good({"import", "tests/golden/mae_pixels.pth", "--heads", "2",
+                             "--decoder-heads", "4", "--out", mae});
+  CHECK(said.out.find("32x32") != std::string::npos);
+  good({"features", "--checkpoint", mae, "--data", runs().test, "--out", folder.file("f.npy")});
+  good({"reconstruct", "--checkpoint", mae, "--data", runs().test, "--out", folder.file("r.png")});
+  good({"finetune", "--checkpoint", mae, "--data", runs().train, "--batch-size", "5", "--max-steps",
+        "1", "--eval-every", "0", "--out", folder.file("classifier")});
+
+  const std::string files = "tests/train/torch_files/";
+  good({"import", files + "encoder.pkl", files + "decoder.pkl", "--out", tokens});
+  good({"tokenizer", "evaluate", "--checkpoint", tokens, "--data", "builtin:8", "--out",
+        folder.file("t.png")});
+  good({"pretrain",     "beit",      "--tokenizer",  tokens,
+        "--data",       "builtin:8", "--arch",       "vit_tiny",
+        "--depth",      "1",         "--image-size", "32",
+        "--batch-size", "4",         "--max-steps",  "1",
+        "--eval-every", "0",         "--out",        folder.file("beit")});
+}
+
 }  // namespace tessera
