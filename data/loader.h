@@ -76,7 +76,7 @@ class Loader {
   // Batch after batch, on into the next epoch without end. Error when more than 1 % of the set are
   // broken, which is said as soon as it is certain or beyond chance (from 100 tried on), or when a
   // place of a batch cannot be filled: one line that names three. From one thread at a time.
-  // Queues the device's work: from the thread that queues all of it, as are seek() and ~Loader.
+  // On a device it queues work: call it, seek() and the destructor from the thread that queues all.
   Batch next();
 
   // All that were found broken in the batches handed out so far, sorted by name. From the thread
