@@ -1,13 +1,11 @@
 // Convolution as unfold and product, one image at a time.
 // Rule: a task owns what it writes (rows of y, channels of dx, columns of dw) and walks the images
 // in order, so nothing is summed across tasks.
-//
-// For one group, with K = C / groups * kh * kw rows r = (channel, ki, kj):
-//   columns (K, P)  the pixel that tap r of the filter sees at output position p, 0 outside x
-//   y (O, P) = w (O, K) columns,  columns' gradient = w^T dy,  dw = dy columns^T
+// The products' names are those of engine/conv_geometry.h.
 #include "cpu/kernels.h"
 #include "cpu/multiply.h"
 #include "cpu/rows.h"
+#include "engine/conv_geometry.h"
 
 namespace tessera::cpu {
 namespace {
@@ -17,46 +15,13 @@ enum Slot { kColumns, kWeights, kOutput, kPlane };
 
 constexpr int64_t kScratchElements = 1 << 18;  // 1 MiB of f32: columns stay in L2
 
-struct Geometry {
-  int64_t images, channels, height, width;  // of x, channels of one group
-  int64_t filters, out_height, out_width;   // of y, filters of one group
-  int64_t kernel_height, kernel_width, stride, padding, dilation, groups;
-
-  explicit Geometry(const ConvArgs& a)
-      : images(a.x.shape[0]),
-        channels(a.w.shape[1]),
-        height(a.x.shape[2]),
-        width(a.x.shape[3]),
-        filters(a.w.shape[0] / a.groups),
-        out_height(a.y.shape[2]),
-        out_width(a.y.shape[3]),
-        kernel_height(a.w.shape[2]),
-        kernel_width(a.w.shape[3]),
-        stride(a.stride),
-        padding(a.padding),
-        dilation(a.dilation),
-        groups(a.groups) {}
-
-  int64_t taps() const { return kernel_height * kernel_width; }
-  int64_t depth() const { return channels * taps(); }
-  int64_t plane() const { return height * width; }
-  int64_t out_plane() const { return out_height * out_width; }
-  // First element of a group's planes in x and y, and of its filters in w.
-  int64_t x_offset(int64_t image, int64_t group) const {
-    return (image * groups + group) * channels * plane();
-  }
-  int64_t y_offset(int64_t image, int64_t group) const {
-    return (image * groups + group) * filters * out_plane();
-  }
-  int64_t w_offset(int64_t group) const { return group * filters * depth(); }
-};
-
 int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 // Calls visit(row, column, count, in) for each run of output positions in rows [y0, y1) that tap
 // (ki, kj) sees inside the picture: positions (row, column ...) read in, in + stride, ...
 template <class Visit>
-void for_each_run(const Geometry& g, int64_t ki, int64_t kj, int64_t y0, int64_t y1, Visit visit) {
+void for_each_run(const ConvGeometry& g, int64_t ki, int64_t kj, int64_t y0, int64_t y1,
+                  Visit visit) {
   const int64_t shift = kj * g.dilation - g.padding;  // x = column * stride + shift
   const int64_t first = shift >= 0 ? 0 : ceil_div(-shift, g.stride);
   const int64_t last =
@@ -71,7 +36,7 @@ void for_each_run(const Geometry& g, int64_t ki, int64_t kj, int64_t y0, int64_t
 
 // Rows [r0, r1) of the columns at output rows [y0, y1), tightly, from a group's planes in x.
 template <class C>
-void unfold(const Geometry& g, const void* x, DType dtype, int64_t r0, int64_t r1, int64_t y0,
+void unfold(const ConvGeometry& g, const void* x, DType dtype, int64_t r0, int64_t r1, int64_t y0,
             int64_t y1, C* columns) {
   const int64_t size = static_cast<int64_t>(size_of(dtype));
   const int64_t length = (y1 - y0) * g.out_width;
@@ -89,7 +54,8 @@ void unfold(const Geometry& g, const void* x, DType dtype, int64_t r0, int64_t r
 
 // The transpose of unfold: adds the columns of whole channels to dx's planes.
 template <class C>
-void fold(const Geometry& g, const C* columns, int64_t channels, int64_t y0, int64_t y1, C* dx) {
+void fold(const ConvGeometry& g, const C* columns, int64_t channels, int64_t y0, int64_t y1,
+          C* dx) {
   const int64_t length = (y1 - y0) * g.out_width;
   for (int64_t r = 0; r < channels * g.taps(); ++r) {
     const C* from = columns + r * length;
@@ -119,7 +85,7 @@ const void* group_planes(const View& x, int64_t offset) {
 }
 
 // Output rows of one product, so that its columns fit in kScratchElements.
-int64_t rows_at_once(const Geometry& g, int64_t depth) {
+int64_t rows_at_once(const ConvGeometry& g, int64_t depth) {
   return std::clamp<int64_t>(kScratchElements / std::max<int64_t>(1, depth * g.out_width), 1,
                              std::max<int64_t>(1, g.out_height));
 }
@@ -128,7 +94,7 @@ int64_t rows_at_once(const Geometry& g, int64_t depth) {
 
 void conv2d(const ConvArgs& args) {
   if (args.y.numel() == 0) return;
-  const Geometry g(args);
+  const ConvGeometry g(args);
   const int64_t rows = rows_at_once(g, g.depth()), pieces = ceil_div(g.out_height, rows);
   visit_floating(args.x.dtype, [&](auto tag) {
     using C = decltype(tag);
@@ -144,10 +110,10 @@ void conv2d(const ConvArgs& args) {
       const bool direct = args.y.dtype == DTypeOf<C>::value;
       C* out = direct ? args.y.as<C>() + to : thread_scratch<C>(kOutput, g.filters * length);
       multiply(g.filters, length, g.depth(), {w, g.depth(), 1}, {columns, length, 1}, false, out,
-               direct ? g.out_plane() : length);
+               direct ? g.positions() : length);
       if (direct) return;
       for (int64_t o = 0; o < g.filters; ++o) {
-        write(out + o * length, args.y, to + o * g.out_plane(), length);
+        write(out + o * length, args.y, to + o * g.positions(), length);
       }
     });
   });
@@ -155,7 +121,7 @@ void conv2d(const ConvArgs& args) {
 
 void conv2d_dx(const ConvArgs& args) {
   if (args.x.numel() == 0) return;
-  const Geometry g(args);
+  const ConvGeometry g(args);
   // A task is some channels of one image: at least 64 rows of columns, so that the product is worth
   // its packing, and no more than gives an image four tasks.
   const int64_t channels = std::min(
@@ -173,13 +139,13 @@ void conv2d_dx(const ConvArgs& args) {
       C* dx = direct ? args.x.as<C>() + to : thread_scratch<C>(kPlane, size);
       std::fill_n(dx, size, C(0));
       const C* w = read<C>(args.w, g.w_offset(group), g.filters * g.depth(), kWeights);
-      const C* dy = read<C>(args.y, g.y_offset(image, group), g.filters * g.out_plane(), kOutput);
+      const C* dy = read<C>(args.y, g.y_offset(image, group), g.filters * g.positions(), kOutput);
       for (int64_t y0 = 0; y0 < g.out_height; y0 += rows) {
         const int64_t y1 = std::min(g.out_height, y0 + rows), length = (y1 - y0) * g.out_width;
         C* columns = thread_scratch<C>(kColumns, depth * length);
         const Matrix<C> filters{w + c0 * g.taps(), g.depth(), 1};
         multiply(depth, length, g.filters, filters.transposed(),
-                 {dy + y0 * g.out_width, g.out_plane(), 1}, false, columns, length);
+                 {dy + y0 * g.out_width, g.positions(), 1}, false, columns, length);
         fold(g, columns, c1 - c0, y0, y1, dx);
       }
       if (!direct) write(dx, args.x, to, size);
@@ -189,7 +155,7 @@ void conv2d_dx(const ConvArgs& args) {
 
 void conv2d_dw(const ConvArgs& args) {
   if (args.w.numel() == 0) return;
-  const Geometry g(args);
+  const ConvGeometry g(args);
   // A task is some columns of one group's dw: at least 48, and no more than gives eight tasks.
   const int64_t width = std::min(g.depth(), std::max<int64_t>(48, ceil_div(g.depth(), 8)));
   const int64_t pieces = ceil_div(g.depth(), width);
@@ -204,14 +170,14 @@ void conv2d_dw(const ConvArgs& args) {
       const int64_t stride = direct ? g.depth() : depth;
       for (int64_t o = 0; o < g.filters; ++o) std::fill_n(dw + o * stride, depth, C(0));
       for (int64_t image = 0; image < g.images; ++image) {
-        const C* dy = read<C>(args.y, g.y_offset(image, group), g.filters * g.out_plane(), kOutput);
+        const C* dy = read<C>(args.y, g.y_offset(image, group), g.filters * g.positions(), kOutput);
         const void* x = group_planes(args.x, g.x_offset(image, group));
         for (int64_t y0 = 0; y0 < g.out_height; y0 += rows) {
           const int64_t y1 = std::min(g.out_height, y0 + rows), length = (y1 - y0) * g.out_width;
           C* columns = thread_scratch<C>(kColumns, depth * length);
           unfold(g, x, args.x.dtype, r0, r1, y0, y1, columns);
           const Matrix<C> seen{columns, length, 1};
-          multiply(g.filters, depth, length, {dy + y0 * g.out_width, g.out_plane(), 1},
+          multiply(g.filters, depth, length, {dy + y0 * g.out_width, g.positions(), 1},
                    seen.transposed(), true, dw, stride);
         }
       }

@@ -116,9 +116,9 @@ void sort_lines(const View& x, const View& y) {
   const bool one_run = runs == 1;
   const size_t bytes = one_run ? 1 : static_cast<size_t>(count * lines.n) * sizeof(Keyed<C>);
   const Scratch even(bytes), odd(bytes);
-  launch(sort_runs<C>, dim3(static_cast<unsigned>(count), static_cast<unsigned>(runs)), threads,
-         static_cast<size_t>(size) * sizeof(Keyed<C>), stream(), x.data, x.dtype, lines, size,
-         one_run ? y.as<int64_t>() : nullptr, even.as<Keyed<C>>());
+  launch(sort_runs<C>, Blocks{count, runs}, threads, static_cast<size_t>(size) * sizeof(Keyed<C>),
+         stream(), x.data, x.dtype, lines, size, one_run ? y.as<int64_t>() : nullptr,
+         even.as<Keyed<C>>());
   Keyed<C>*from = even.as<Keyed<C>>(), *to = odd.as<Keyed<C>>();
   for (int64_t width = kRun; width < lines.n; width *= 2) {
     const bool last = 2 * width >= lines.n;

@@ -1,51 +1,26 @@
-// Convolution as unfold and product, some images at a time.
-// Rule: as on the CPU, with K = C / groups * kh * kw rows r = (channel, ki, kj):
-//   columns (K, P)  the pixel that tap r of the filter sees at output position p, 0 outside x
-//   y (O, P) = w (O, K) columns,  columns' gradient = w^T dy,  dw = dy columns^T
-// dx gathers from the columns' gradient, so that a thread owns what it writes; dw adds image after
-// image.
+// Convolution as unfold and product (engine/conv_geometry.h), some images at a time: what the
+// vendor's library (vendor.h) is held against, and what takes its place where it has no answer.
+// Rule: dx gathers from the columns' gradient, so that a thread owns what it writes; dw is a
+// product for each image, and a sum over the images in an order fixed by the shape.
 #include <algorithm>
 
 #include "cuda/group.cuh"
 #include "cuda/kernels.h"
 #include "cuda/vendor.h"
+#include "engine/conv_geometry.h"
 
 namespace tessera::cuda {
 namespace {
 
 constexpr int64_t kScratchElements = int64_t{1} << 26;  // of the columns: 256 MiB of f32
 
-struct Geometry {
-  int64_t images, channels, height, width;  // of x, channels of one group
-  int64_t filters, out_height, out_width;   // of y, filters of one group
-  int64_t kernel_height, kernel_width, stride, padding, dilation, groups;
-
-  explicit Geometry(const ConvArgs& a)
-      : images(a.x.shape[0]),
-        channels(a.w.shape[1]),
-        height(a.x.shape[2]),
-        width(a.x.shape[3]),
-        filters(a.w.shape[0] / a.groups),
-        out_height(a.y.shape[2]),
-        out_width(a.y.shape[3]),
-        kernel_height(a.w.shape[2]),
-        kernel_width(a.w.shape[3]),
-        stride(a.stride),
-        padding(a.padding),
-        dilation(a.dilation),
-        groups(a.groups) {}
-
-  __host__ __device__ int64_t taps() const { return kernel_height * kernel_width; }
-  __host__ __device__ int64_t depth() const { return channels * taps(); }           // K
-  __host__ __device__ int64_t positions() const { return out_height * out_width; }  // P
-  // Of one image's columns, all groups.
-  int64_t columns() const { return groups * depth() * positions(); }
-};
+// Of one image, all groups.
+int64_t columns_of(const ConvGeometry& g) { return g.groups * g.depth() * g.positions(); }
 
 // columns (images, groups, K, P) of the images from `first` on: a thread an element.
 template <class T>
 __global__ void __launch_bounds__(kRowBlock)
-    unfold(Geometry g, const T* x, T* columns, int64_t first, int64_t total) {
+    unfold(ConvGeometry g, const T* x, T* columns, int64_t first, int64_t total) {
   const int64_t at = int64_t{blockIdx.x} * kRowBlock + threadIdx.x;
   if (at >= total) return;
   const int64_t p = at % g.positions(), r = at / g.positions() % (g.groups * g.depth());
@@ -64,7 +39,7 @@ DType wide_type(DType dtype) { return dtype == DType::kF64 ? DType::kF64 : DType
 // dx of the images from `first` on: a thread a pixel, the taps in order.
 template <class C>
 __global__ void __launch_bounds__(kRowBlock)
-    fold(Geometry g, const void* columns, DType dtype, void* dx, DType dx_dtype, int64_t first,
+    fold(ConvGeometry g, const void* columns, DType dtype, void* dx, DType dx_dtype, int64_t first,
          int64_t total) {
   const int64_t at = int64_t{blockIdx.x} * kRowBlock + threadIdx.x;
   if (at >= total) return;
@@ -99,13 +74,14 @@ View transposed(View v) {
 }
 
 // How many images' columns fit the scratch.
-int64_t images_at_once(const Geometry& g) {
-  return std::clamp<int64_t>(kScratchElements / std::max<int64_t>(1, g.columns()), 1, g.images);
+int64_t images_at_once(const ConvGeometry& g) {
+  return std::clamp<int64_t>(kScratchElements / std::max<int64_t>(1, columns_of(g)), 1,
+                             std::max<int64_t>(1, g.images));
 }
 
-void unfold_images(const ConvArgs& args, const Geometry& g, int64_t first, int64_t count,
+void unfold_images(const ConvArgs& args, const ConvGeometry& g, int64_t first, int64_t count,
                    void* columns) {
-  const int64_t total = count * g.columns();
+  const int64_t total = count * columns_of(g);
   const auto as = [&]<class T>(T) {
     launch(unfold<T>, ceil_div(total, kRowBlock), kRowBlock, 0, stream(), g, args.x.as<const T>(),
            static_cast<T*>(columns), first, total);
@@ -124,7 +100,7 @@ void unfold_images(const ConvArgs& args, const Geometry& g, int64_t first, int64
 struct GroupOperands {
   View w, y, columns;  // (count, O, K), (count, O, P), (count, K, P)
 
-  GroupOperands(const ConvArgs& args, const Geometry& g, int64_t group, int64_t first,
+  GroupOperands(const ConvArgs& args, const ConvGeometry& g, int64_t group, int64_t first,
                 int64_t count, void* scratch, DType columns_dtype) {
     const int64_t o = g.filters, k = g.depth(), p = g.positions();
     w = matrices(args.w.data, args.w.dtype, group * o * k, count, 0, o, k);
@@ -138,9 +114,9 @@ struct GroupOperands {
 
 void conv2d(const ConvArgs& args) {
   if (args.y.numel() == 0) return;
-  const Geometry g(args);
+  const ConvGeometry g(args);
   const int64_t at_once = images_at_once(g);
-  const Scratch scratch(static_cast<size_t>(at_once * g.columns()) * size_of(args.x.dtype));
+  const Scratch scratch(static_cast<size_t>(at_once * columns_of(g)) * size_of(args.x.dtype));
   for (int64_t first = 0; first < g.images; first += at_once) {
     const int64_t count = std::min(at_once, g.images - first);
     unfold_images(args, g, first, count, scratch.as<void>());
@@ -157,10 +133,10 @@ void conv2d(const ConvArgs& args) {
 
 void conv2d_dx(const ConvArgs& args) {
   if (args.x.numel() == 0) return;
-  const Geometry g(args);
+  const ConvGeometry g(args);
   const int64_t at_once = images_at_once(g);
   const DType wide = wide_type(args.x.dtype);
-  const Scratch scratch(static_cast<size_t>(at_once * g.columns()) * size_of(wide));
+  const Scratch scratch(static_cast<size_t>(at_once * columns_of(g)) * size_of(wide));
   for (int64_t first = 0; first < g.images; first += at_once) {
     const int64_t count = std::min(at_once, g.images - first);
     for (int64_t group = 0; group < g.groups; ++group) {
@@ -181,32 +157,33 @@ void conv2d_dx(const ConvArgs& args) {
 
 void conv2d_dw(const ConvArgs& args) {
   if (args.w.numel() == 0) return;
-  const Geometry g(args);
-  const int64_t at_once = images_at_once(g);
-  const Scratch scratch(static_cast<size_t>(at_once * g.columns()) * size_of(args.x.dtype));
+  const ConvGeometry g(args);
   // Halves are summed over the images in f32 and rounded once.
   const DType wide = wide_type(args.w.dtype);
   const int64_t size = args.w.numel();
-  const Scratch sums(static_cast<size_t>(size) * size_of(wide));
+  const int64_t at_once = std::clamp<int64_t>(kScratchElements / size, 1, images_at_once(g));
+  const Scratch scratch(static_cast<size_t>(at_once * columns_of(g)) * size_of(args.x.dtype));
+  // The sum so far, and what each image of a round adds to it.
+  const Scratch sums(static_cast<size_t>((1 + at_once) * size) * size_of(wide));
   const View total{sums.as<void>(), wide, 1, {size}, {1}};
+  const Scratch next(static_cast<size_t>(size) * size_of(wide));
   fill(total, 0);
   for (int64_t first = 0; first < g.images; first += at_once) {
     const int64_t count = std::min(at_once, g.images - first);
     unfold_images(args, g, first, count, scratch.as<void>());
-    for (int64_t image = 0; image < count; ++image) {
-      for (int64_t group = 0; group < g.groups; ++group) {
-        GroupOperands of(args, g, group, first + image, 1, scratch.as<void>(), args.x.dtype);
-        of.columns.data = static_cast<char*>(of.columns.data) +
-                          image * g.columns() * static_cast<int64_t>(size_of(args.x.dtype));
-        GemmArgs product;
-        product.a = of.y;
-        product.b = transposed(of.columns);
-        product.c =
-            matrices(total.data, wide, group * g.filters * g.depth(), 1, 0, g.filters, g.depth());
-        product.beta = 1;
-        vendor::gemm(product);
-      }
+    for (int64_t group = 0; group < g.groups; ++group) {
+      const GroupOperands of(args, g, group, first, count, scratch.as<void>(), args.x.dtype);
+      GemmArgs product;
+      product.a = of.y;
+      product.b = transposed(of.columns);
+      product.c =
+          matrices(total.data, wide, size + g.w_offset(group), count, size, g.filters, g.depth());
+      vendor::gemm(product);
     }
+    const View sum{next.as<void>(), wide, 2, {1, size}, {size, 1}};
+    reduce(ReduceOp::kSum,
+           {total.data, wide, 3, {1, 1 + count, size}, {(1 + count) * size, size, 1}}, sum);
+    copy({next.as<void>(), wide, 1, {size}, {1}}, total);
   }
   copy(total, {args.w.data, args.w.dtype, 1, {size}, {1}});
 }

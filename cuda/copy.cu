@@ -81,8 +81,7 @@ void copy_transposed_bits(const View& src, const View& dst, const LoopNest<2>& n
   planes.ndim = nest.ndim - 2;
   const Offsets<2> row_stride{{nest.stride[0][last - 1], nest.stride[1][last - 1]}};
   const Offsets<2> column_stride{{nest.stride[0][last], nest.stride[1][last]}};
-  const dim3 grid(static_cast<unsigned>(planes.numel * ceil_div(rows, kTile)),
-                  static_cast<unsigned>(ceil_div(columns, kTile)));
+  const Blocks grid{planes.numel * ceil_div(rows, kTile), ceil_div(columns, kTile)};
   visit_bits(dst.dtype, [&](auto tag) {
     using T = decltype(tag);
     launch(copy_transposed<T>, grid, kTile * kTileRows, 0, stream(), src.as<const T>(), dst.as<T>(),

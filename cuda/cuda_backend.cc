@@ -2,6 +2,7 @@
 // vendor.h. The same file on a GPU and on the emulator.
 #include "cuda/kernels.h"
 #include "cuda/runtime.h"
+#include "cuda/transfer.h"
 #include "cuda/vendor.h"
 
 namespace tessera {
@@ -17,7 +18,12 @@ class CudaBackend final : public Backend {
     cuda::copy_to_host(host, device, bytes);
   }
   void synchronize() override { cuda::synchronize(); }
-  std::string describe() const override { return cuda::device_name(); }
+  std::unique_ptr<Transfer> transfer(void* device, size_t bytes) override {
+    return cuda::transfer(device, bytes);
+  }
+  std::string describe() const override {
+    return cuda::device_name() + "; " + cuda::vendor::describe();
+  }
 
   void copy(const View& src, const View& dst) override { cuda::copy(src, dst); }
   void fill(const View& dst, double value) override { cuda::fill(dst, value); }
@@ -47,14 +53,17 @@ class CudaBackend final : public Backend {
   void cumsum(const View& x, const View& y) override { cuda::cumsum(x, y); }
   void argsort(const View& x, const View& y) override { cuda::argsort(x, y); }
 
+  bool products_depend_on_strides() const override {
+    return cuda::vendor::gemm_depends_on_strides();
+  }
   void gemm(const GemmArgs& args) override { cuda::vendor::gemm(args); }
   void attention(const AttentionArgs& args) override { cuda::attention(args); }
   void attention_backward(const AttentionBackwardArgs& args) override {
     cuda::attention_backward(args);
   }
-  void conv2d(const ConvArgs& args) override { cuda::conv2d(args); }
-  void conv2d_dx(const ConvArgs& args) override { cuda::conv2d_dx(args); }
-  void conv2d_dw(const ConvArgs& args) override { cuda::conv2d_dw(args); }
+  void conv2d(const ConvArgs& args) override { cuda::vendor::conv2d(args); }
+  void conv2d_dx(const ConvArgs& args) override { cuda::vendor::conv2d_dx(args); }
+  void conv2d_dw(const ConvArgs& args) override { cuda::vendor::conv2d_dw(args); }
 
   void softmax(const View& x, const View& y) override { cuda::softmax(x, y); }
   void softmax_backward(const View& y, const View& dy, const View& dx) override {
@@ -99,6 +108,8 @@ class CudaBackend final : public Backend {
   void dropout(RandomKey key, double p, int64_t group, const View& x, const View& y) override {
     cuda::dropout(key, p, group, x, y);
   }
+
+  void pictures(const PictureArgs& args) override { cuda::pictures(args); }
 
   void adamw(const AdamWArgs& args) override { cuda::adamw(args); }
   int64_t first_nonfinite(const View& x) override { return cuda::first_nonfinite(x); }

@@ -55,8 +55,10 @@ __global__ void __launch_bounds__(kThreads* kThreads) multiply_tiles(Product p, 
   const Shared<C> right = shared_array<C, kDepth * kPitch, 1>();
   const int ty = static_cast<int>(threadIdx.x) / kThreads;
   const int tx = static_cast<int>(threadIdx.x) % kThreads;
-  const int64_t batch = blockIdx.z, row0 = int64_t{blockIdx.x} * kSide;
-  const int64_t column0 = int64_t{blockIdx.y} * kSide;
+  // A grid's second dimension would end at 65535 tiles.
+  const int64_t row_tiles = (p.m + kSide - 1) / kSide;
+  const int64_t batch = blockIdx.y, row0 = blockIdx.x % row_tiles * kSide;
+  const int64_t column0 = blockIdx.x / row_tiles * kSide;
   // b's columns are the rows of its transpose.
   Matrix turned = p.b;
   turned.row = p.b.column;
@@ -94,7 +96,7 @@ __global__ void __launch_bounds__(kThreads* kThreads) multiply_tiles(Product p, 
 void gemm(const GemmArgs& args) {
   Product p{Matrix(args.a),      Matrix(args.b),  Matrix(args.c),  args.bias.data, args.bias.dtype,
             args.bias.stride[0], args.c.shape[1], args.c.shape[2], args.a.shape[2]};
-  constexpr int64_t kMostBatches = 65535;  // of a grid's third dimension
+  constexpr int64_t kMostBatches = 65535;  // of a grid's second dimension
   visit_floating(args.a.dtype, [&](auto tag) {
     using C = decltype(tag);
     for (int64_t first = 0; first < args.c.shape[0]; first += kMostBatches) {
@@ -104,9 +106,7 @@ void gemm(const GemmArgs& args) {
                   first * x->batch * static_cast<int64_t>(size_of(x->dtype));
       }
       const int64_t batches = std::min(kMostBatches, args.c.shape[0] - first);
-      launch(multiply_tiles<C>,
-             dim3(static_cast<unsigned>(ceil_div(p.m, kSide)),
-                  static_cast<unsigned>(ceil_div(p.n, kSide)), static_cast<unsigned>(batches)),
+      launch(multiply_tiles<C>, Blocks{ceil_div(p.m, kSide) * ceil_div(p.n, kSide), batches},
              kThreads * kThreads, 0, stream(), part, static_cast<C>(args.alpha),
              static_cast<C>(args.beta));
     }

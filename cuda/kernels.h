@@ -27,7 +27,7 @@ int64_t first_nonfinite(const View& x);
 // gemm.cu: what the vendor's library (vendor.h) is held against.
 void gemm(const GemmArgs& args);
 
-// conv.cu
+// conv.cu: what the vendor's library is held against, as gemm.
 void conv2d(const ConvArgs& args);
 void conv2d_dx(const ConvArgs& args);
 void conv2d_dw(const ConvArgs& args);
@@ -66,6 +66,9 @@ bool index_in_range(const View& index, int64_t n);
 void uniform(RandomKey key, const View& y);
 void normal(RandomKey key, const View& y);
 void dropout(RandomKey key, double p, int64_t group, const View& x, const View& y);
+
+// pictures.cu
+void pictures(const PictureArgs& args);
 
 // adamw.cu
 void adamw(const AdamWArgs& args);

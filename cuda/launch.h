@@ -22,16 +22,28 @@ namespace tessera::cuda {
 inline constexpr int kWarp = 32;
 inline constexpr unsigned kWholeWarp = 0xffffffffu;
 
-// How many blocks, and where in the source the launch stands, for errors.
+// Blocks in three dimensions.
+struct Blocks {
+  int64_t x = 1, y = 1, z = 1;
+};
+
+// How many blocks, and where in the source the launch stands, for errors: one for more blocks than
+// a device takes.
 struct Grid {
-  // Conversions on purpose: launch(kernel, blocks, ...) and launch(kernel, dim3(x, y), ...).
+  // Conversions on purpose: launch(kernel, blocks, ...) and launch(kernel, Blocks{x, y}, ...).
   Grid(int64_t blocks, const char* file = __builtin_FILE(), int line = __builtin_LINE())
-      : blocks(static_cast<unsigned>(blocks)), file(file), line(line) {
-    TESSERA_CHECK(blocks >= 0 && blocks < (int64_t{1} << 31), "[cuda] {}:{}: {} blocks", file, line,
-                  blocks);
+      : Grid(Blocks{blocks}, file, line) {}
+  Grid(Blocks count, const char* file = __builtin_FILE(), int line = __builtin_LINE())
+      : blocks(static_cast<unsigned>(count.x), static_cast<unsigned>(count.y),
+               static_cast<unsigned>(count.z)),
+        file(file),
+        line(line) {
+    constexpr int64_t kMostX = (int64_t{1} << 31) - 1, kMost = 65535;
+    TESSERA_CHECK(count.x >= 0 && count.x <= kMostX && count.y >= 0 && count.y <= kMost &&
+                      count.z >= 0 && count.z <= kMost,
+                  "[cuda] {}:{}: a grid of ({}, {}, {}) blocks", file, line, count.x, count.y,
+                  count.z);
   }
-  Grid(dim3 blocks, const char* file = __builtin_FILE(), int line = __builtin_LINE())
-      : blocks(blocks), file(file), line(line) {}
 
   bool empty() const { return blocks.x == 0 || blocks.y == 0 || blocks.z == 0; }
 

@@ -130,10 +130,8 @@ void layer_norm_backward(const View& x, const View& w, const View& mean, const V
     } else if (sums) {
       const Scratch partial(static_cast<size_t>(2 * chunks * n) * sizeof(C));
       C* const at = partial.as<C>();
-      launch(layer_norm_backward_columns<C>,
-             dim3(static_cast<unsigned>(chunks), static_cast<unsigned>(ceil_div(n, kRowBlock))),
-             kRowBlock, 0, stream(), Rows(x, n), Vector(mean), Vector(rstd), Rows(dy, n), at, rows,
-             chunks);
+      launch(layer_norm_backward_columns<C>, Blocks{chunks, ceil_div(n, kRowBlock)}, kRowBlock, 0,
+             stream(), Rows(x, n), Vector(mean), Vector(rstd), Rows(dy, n), at, rows, chunks);
       sum_chunks(at, chunks, n, dw);
       sum_chunks(at + chunks * n, chunks, n, db);
     }

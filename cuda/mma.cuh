@@ -146,13 +146,15 @@ __device__ inline void copy_async(const Shared<Piece>& memory, int at, const voi
   const unsigned address = shared_address(memory, at);
   asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(address), "l"(from) : "memory");
 #elif !defined(__CUDACC__)
-  memory[at] = *static_cast<const Piece*>(from);
+  memory.copy_later(at, from);
 #endif
 }
 // Waits for the copies of this thread; a barrier shows them to the others.
 __device__ inline void wait_for_copies() {
 #ifdef __CUDA_ARCH__
   asm volatile("cp.async.wait_all;" ::: "memory");
+#elif !defined(__CUDACC__)
+  emulator::finish_copies();
 #endif
 }
 

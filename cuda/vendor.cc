@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <array>
 #include <map>
+#include <mutex>
 
 #include "cuda/kernels.h"
 #include "cuda/runtime.h"
@@ -175,7 +176,9 @@ class Plan {
   bool usable_ = false;
 };
 
-// Plans live as long as the program: a training has some dozens.
+// Plans live as long as the program: a training has some dozens. Under `gemm_mutex`.
+std::mutex gemm_mutex;
+
 Plan& plan_for(const Operand& left, const Operand& right, const Operand& c, int64_t batches,
                bool bias) {
   using Key = std::array<int64_t, 23>;
@@ -190,9 +193,12 @@ Plan& plan_for(const Operand& left, const Operand& right, const Operand& c, int6
 
 }  // namespace
 
+bool gemm_depends_on_strides() { return true; }
+
 void gemm(const GemmArgs& args) {
   const Operand left(args.b), right(args.a), c(args.c);
   const bool bias = args.bias.data != nullptr;
+  const std::lock_guard lock(gemm_mutex);  // of the plans, and of each while its bias is set
   Plan& plan = plan_for(left, right, c, args.c.shape[0], bias);
   if (!plan.usable()) return cuda::gemm(args);
   // The library adds a bias of c's type alone: an f32 bias of a 16-bit product is rounded first.

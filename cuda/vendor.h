@@ -1,12 +1,22 @@
-// What a vendor's library does for the backend: products, on plain Views.
-// Rule: vendor.cc asks the library, emulator/vendor.cc the CPU backend through the engine's
-// registry; contracts are those of engine/backend.h. No other file may call such a library.
+// What a vendor's libraries do for the backend: products and convolutions, on plain Views.
+// Rule: vendor.cc and vendor_conv.cc ask the libraries; emulator/vendor.cc asks the CPU backend for
+// products, through the engine's registry, and our own kernels for convolutions. Contracts are
+// those of engine/backend.h. No other file may call such a library.
 #pragma once
+
+#include <string>
 
 #include "engine/backend.h"
 
 namespace tessera::cuda::vendor {
 
 void gemm(const GemmArgs& args);
+bool gemm_depends_on_strides();
+
+void conv2d(const ConvArgs& args);
+void conv2d_dx(const ConvArgs& args);
+void conv2d_dw(const ConvArgs& args);
+
+std::string describe();  // who makes the convolutions, for `tessera info`
 
 }  // namespace tessera::cuda::vendor

@@ -4,7 +4,6 @@
 #include <cmath>
 
 #include "data/augment.h"
-#include "data/evaluation.h"
 #include "engine/error.h"
 
 namespace tessera {
@@ -73,43 +72,51 @@ Augmenter::Augmenter(const AugmentOptions& options)
   options_.check();
 }
 
+Cut Augmenter::cut(int picture_height, int picture_width, PhiloxStream& random) const {
+  const AugmentOptions& o = options_;
+  Cut cut;
+  if (o.augment == Augment::kCropFlip) {
+    const Region box = draw_crop(picture_height, picture_width, o.crop_scale, random);
+    cut.placement.mirrored = random.coin();
+    cut.fit = {box, o.height, o.width, Interpolation::kBicubic};
+    cut.second_fit = {box, o.second_height, o.second_width, Interpolation::kLanczos};
+  } else {
+    if (o.augment != Augment::kNone) cut.placement.mirrored = random.coin();
+    if (o.augment == Augment::kShiftFlip) {
+      const Shift shift = draw_shift(kMaxShift, random);
+      cut.placement.dy = shift.dy;
+      cut.placement.dx = shift.dx;
+    }
+    cut.fit = fit_of_whole(picture_height, picture_width, o.height, o.width);
+    if (o.two_views()) {
+      cut.second_fit = fit_of_whole(picture_height, picture_width, o.second_height, o.second_width);
+    }
+  }
+  cut.second_placement = scaled(cut.placement, o);
+  return cut;
+}
+
 bool Augmenter::operator()(const Image& picture, PhiloxStream& random, float* out,
                            float* second) const {
   const int height = options_.height, width = options_.width, channels = options_.channels;
   if (picture.channels != channels) {
     return (*this)(grayscale(picture, channels), random, out, second);
   }
-  Placement placement;
-  Image fitted, again;
-  if (options_.augment == Augment::kCropFlip) {
-    const Region box = draw_crop(picture.height, picture.width, options_.crop_scale, random);
-    placement.mirrored = random.coin();
-    fitted = resize_region(picture, box, height, width, Interpolation::kBicubic);
-    if (options_.two_views()) {
-      again = resize_region(picture, box, options_.second_height, options_.second_width,
-                            Interpolation::kLanczos);
-    }
-  } else {
-    if (options_.augment != Augment::kNone) placement.mirrored = random.coin();
-    if (options_.augment == Augment::kShiftFlip) {
-      const Shift shift = draw_shift(kMaxShift, random);
-      placement.dy = shift.dy;
-      placement.dx = shift.dx;
-    }
-    fitted = fit_picture(picture, height, width, channels);
-    if (options_.two_views()) {
-      again = fit_picture(picture, options_.second_height, options_.second_width, channels);
-    }
-  }
+  const Cut cut = this->cut(picture.height, picture.width, random);
+  Image view = fitted(picture, cut.fit, height, width);
   // Before it is mirrored, which makes no difference: its directions are drawn fairly.
-  if (options_.rand_augment) fitted = tessera::rand_augment(fitted, *options_.rand_augment, random);
-  normalize_(fitted, out, placement);
+  if (options_.rand_augment) view = tessera::rand_augment(view, *options_.rand_augment, random);
+  normalize_(view, out, cut.placement);
   if (options_.erasing) {
     const Region box = draw_erasure(*options_.erasing, height, width, random);
     erase(box, channels, height, width, out, random);
   }
-  if (options_.two_views()) to_unit_(again, second, scaled(placement, options_));
-  return placement.mirrored;
+  if (options_.two_views()) {
+    const Image again =
+        fitted(picture, cut.second_fit, options_.second_height, options_.second_width);
+    to_unit_(again, second, cut.second_placement);
+  }
+  return cut.placement.mirrored;
 }
 
 }  // namespace tessera

@@ -9,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include "data/fit.h"
 #include "data/image.h"
 #include "data/mixing.h"
 #include "data/rand_augment.h"
@@ -51,14 +52,26 @@ struct AugmentOptions {
   void check() const;  // UsageError, one line, for what makes no sense
 };
 
+// What is drawn before a pixel is looked at: the cut of each view and where it lies in its tensor.
+// Both views are of one part of the picture.
+struct Cut {
+  Fit fit, second_fit;
+  Placement placement, second_placement;
+};
+
 class Augmenter {
  public:
   // UsageError: options that make no sense.
   explicit Augmenter(const AugmentOptions& options);
+  Cut cut(int picture_height, int picture_width, PhiloxStream& random) const;
   // Draws and writes the picture's tensor; out: (C, H, W), second: (C, second H, second W) where
   // two views are wanted. Whether the picture is mirrored.
   bool operator()(const Image& picture, PhiloxStream& random, float* out,
                   float* second = nullptr) const;
+
+  // What numbers the levels of the two views become.
+  const Normalizer& normalizer() const { return normalize_; }
+  const Normalizer& second_normalizer() const { return to_unit_; }
 
  private:
   AugmentOptions options_;

@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include "data/fit.h"
 #include "engine/error.h"
 
 namespace tessera {
@@ -21,14 +22,7 @@ Image fit_picture(const Image& image, int height, int width, int channels) {
   if (image.channels != channels) {
     return fit_picture(grayscale(image, channels), height, width, channels);
   }
-  if (image.height == height && image.width == width) return image;
-  // The scale at which the target just fits in: for a square one, its side as the shorter side.
-  const bool by_height =
-      static_cast<int64_t>(image.height) * width <= static_cast<int64_t>(image.width) * height;
-  const int64_t have = by_height ? image.height : image.width, want = by_height ? height : width;
-  const int h = by_height ? height : static_cast<int>(image.height * want / have);
-  const int w = by_height ? static_cast<int>(image.width * want / have) : width;
-  return center_crop(resize(image, h, w, Interpolation::kBicubic), height, width);
+  return fitted(image, fit_of_whole(image.height, image.width, height, width), height, width);
 }
 
 EvaluationReader::EvaluationReader(std::shared_ptr<const Dataset> dataset, int height, int width,

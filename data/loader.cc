@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "data/augment.h"
+#include "engine/backend.h"
 #include "engine/error.h"
 
 namespace tessera {
@@ -39,17 +40,40 @@ struct Attempts {
 
 }  // namespace
 
+// A tensor of the device, filled on the host.
+struct Loader::Arriving {
+  Tensor tensor;
+  std::unique_ptr<Transfer> copy;  // over before the tensor goes
+
+  Arriving() = default;
+  Arriving(const Shape& shape, DType dtype, Device device)
+      : tensor(Tensor::empty(shape, dtype, device)),
+        copy(tensor.backend().transfer(tensor.view().data, tensor.storage()->bytes())) {}
+  // The row of position b, of (B, ...).
+  template <class T>
+  T* row(int64_t b) const {
+    return static_cast<T*>(copy->host()) + b * (tensor.numel() / tensor.size(0));
+  }
+};
+
 struct Loader::Slot {
   Batch batch;
   std::shared_ptr<const std::vector<int64_t>> order;  // of the epoch
   std::vector<Attempts> attempts;                     // by position in the batch
-  float* images = nullptr;                            // the batch's tensors
-  float* second = nullptr;
+  // Finished views; or, for a device that makes them, pixels (B, room) u8 and a plan for each view
+  // (B, room) i32.
+  Arriving images, second, pixels, plans, second_plans;
   std::exception_ptr failure;     // other than a broken file
   int64_t taken = 0, filled = 0;  // positions; guarded by mutex_, as is
   bool done = false;              // filled, and mixed where that is asked for
 
   int64_t size() const { return static_cast<int64_t>(attempts.size()); }
+  template <class Visit>
+  void each_copy(const Visit& visit) const {
+    for (const Arriving* a : {&images, &second, &pixels, &plans, &second_plans}) {
+      if (a->copy != nullptr) visit(*a->copy);
+    }
+  }
 };
 
 Loader::Loader(std::shared_ptr<const Dataset> dataset, DataOptions options)
@@ -64,6 +88,15 @@ Loader::Loader(std::shared_ptr<const Dataset> dataset, DataOptions options)
   TESSERA_CHECK_USAGE(!options_.drop_last || batch <= n,
                       "[data] batch size {} is larger than the set of {} pictures", batch, n);
   batches_per_epoch_ = options_.drop_last ? n / batch : (n + batch - 1) / batch;
+  // The host has vector code for views; and a batch that is mixed is mixed on the host.
+  if (options_.device != Device::kCpu && options_.classes == 0 && PictureStager::takes(options_)) {
+    stager_.emplace(options_);
+    const auto on_device = [&](const Normalizer& normalizer) {
+      return Tensor::from(normalizer.table(), {options_.channels, 257}, options_.device);
+    };
+    levels_ = on_device(augment_.normalizer());
+    second_levels_ = on_device(augment_.second_normalizer());
+  }
   for (int i = 0; i < options_.workers; ++i) threads_.emplace_back([this] { run_worker(); });
 }
 
@@ -138,13 +171,16 @@ std::shared_ptr<Loader::Slot> Loader::make_slot(int64_t epoch, int64_t k) {
   slot->order = order_of(epoch);
   slot->batch.epoch = epoch;
   slot->batch.k = k;
-  slot->batch.images =
-      Tensor::empty({count, options_.channels, options_.height, options_.width});  // (B, C, H, W)
-  slot->images = slot->batch.images.data<float>();
-  if (options_.two_views()) {
-    slot->batch.second =
-        Tensor::empty({count, options_.channels, options_.second_height, options_.second_width});
-    slot->second = slot->batch.second.data<float>();
+  const Device device = options_.device;
+  if (stager_) {
+    slot->pixels = {{count, stager_->pixel_room()}, DType::kU8, device};
+    slot->plans = {{count, stager_->plan_room()}, DType::kI32, device};
+    if (options_.two_views()) {
+      slot->second_plans = {{count, stager_->second_plan_room()}, DType::kI32, device};
+    }
+  } else {
+    slot->images = {view_shape(count, false), DType::kF32, device};
+    if (options_.two_views()) slot->second = {view_shape(count, true), DType::kF32, device};
   }
   slot->batch.labels.resize(count);
   slot->batch.indices.resize(count);
@@ -193,9 +229,9 @@ bool Loader::work_on(std::unique_lock<std::mutex>& lock, bool front_only) {
   }));
   slot->filled += last - first;
   if (slot->filled < slot->size()) return true;
-  if (options_.classes > 0 && !slot->failure) {  // whoever fills the last part mixes the batch
+  if (!slot->failure) {  // whoever fills the last part mixes the batch and sends it
     lock.unlock();
-    keep_failure(failure_of([&] { mix(*slot); }));
+    keep_failure(failure_of([&] { finish(*slot); }));
   }
   slot->done = true;
   done_.notify_all();
@@ -234,12 +270,26 @@ void Loader::fill(Slot& slot, int64_t position) const {
   slot.batch.labels[position] = dataset_->label(index);
 
   PhiloxStream random = stream_at(options_.seed, epoch, kSiteAugment, place);
-  const int64_t step = int64_t{options_.channels} * options_.height * options_.width;
-  const int64_t second_step =
-      int64_t{options_.channels} * options_.second_height * options_.second_width;
-  float* const second = slot.second != nullptr ? slot.second + position * second_step : nullptr;
+  if (stager_) {
+    const Cut cut = augment_.cut(picture->height, picture->width, random);
+    const auto stage = [&](const Image& colored) {
+      stager_->stage(colored, cut, slot.pixels.row<uint8_t>(position),
+                     slot.plans.row<int32_t>(position),
+                     options_.two_views() ? slot.second_plans.row<int32_t>(position) : nullptr);
+    };
+    const bool as_wanted = picture->channels == options_.channels;
+    as_wanted ? stage(*picture) : stage(grayscale(*picture, options_.channels));
+    slot.batch.mirrored[position] = cut.placement.mirrored ? 1 : 0;
+    return;
+  }
+  float* const second = options_.two_views() ? slot.second.row<float>(position) : nullptr;
   slot.batch.mirrored[position] =
-      augment_(*picture, random, slot.images + position * step, second) ? 1 : 0;
+      augment_(*picture, random, slot.images.row<float>(position), second) ? 1 : 0;
+}
+
+void Loader::finish(Slot& slot) const {
+  if (options_.classes > 0) mix(slot);
+  slot.each_copy([](Transfer& copy) { copy.send(); });
 }
 
 // Of a whole batch. Its stream is that of a place behind all pictures' places of the epoch. A batch
@@ -251,7 +301,7 @@ void Loader::mix(Slot& slot) const {
   const int64_t place = dataset_->size() + slot.batch.k;
   PhiloxStream random = stream_at(options_.seed, slot.batch.epoch, kSiteAugment, place);
   const Mix mix = draw_mix(options_.mix, options_.height, options_.width, random);
-  mix_images(mix, slot.batch.images);
+  mix_images(mix, slot.images.tensor.shape(), slot.images.row<float>(0));
   slot.batch.targets =
       mixed_targets(mix, slot.batch.labels, options_.classes, options_.mix.label_smoothing);
 }
@@ -269,7 +319,25 @@ Batch Loader::next() {
   if (slot->failure) std::rethrow_exception(slot->failure);
   account(*slot);
   if (!threads_.empty()) fill_ahead();  // they work while the caller trains
-  return std::move(slot->batch);
+  slot->each_copy([](Transfer& copy) { copy.arrive(); });
+  Batch& batch = slot->batch;
+  batch.images = stager_ ? make_view(*slot, false) : slot->images.tensor;
+  if (options_.two_views()) batch.second = stager_ ? make_view(*slot, true) : slot->second.tensor;
+  return std::move(batch);
+}
+
+Shape Loader::view_shape(int64_t count, bool second) const {
+  return {count, options_.channels, second ? options_.second_height : options_.height,
+          second ? options_.second_width : options_.width};
+}
+
+// (B, C, H, W) on the device, of the pixels and plans that arrived there.
+Tensor Loader::make_view(const Slot& slot, bool second) const {
+  const Tensor out = Tensor::empty(view_shape(slot.size(), second), DType::kF32, options_.device);
+  out.backend().pictures({slot.pixels.tensor.view(),
+                          (second ? slot.second_plans : slot.plans).tensor.view(),
+                          (second ? second_levels_ : levels_).view(), out.view()});
+  return out;
 }
 
 void Loader::mark_tried(int64_t index) {

@@ -1,7 +1,8 @@
-// Batches for training: shuffled, augmented, normalised, prepared ahead by worker threads.
-// Rule: the bytes of batch k of an epoch are a function of (seed, epoch, k) alone, for any number
-// of workers, any size of the cache and wherever reading started. A broken file is replaced by a
-// picture that depends on (seed, epoch, position) alone.
+// Batches for training: shuffled, augmented, normalised, prepared ahead by worker threads, and on
+// their way to the device as soon as they are filled, while it computes.
+// Rule: the bytes of batch k of an epoch are a function of (seed, epoch, k) alone, for any device,
+// any number of workers, any size of the cache and wherever reading started. A broken file is
+// replaced by a picture that depends on (seed, epoch, position) alone.
 #pragma once
 
 #include <condition_variable>
@@ -10,6 +11,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <thread>
 #include <vector>
@@ -18,6 +20,7 @@
 #include "data/dataset.h"
 #include "data/decoded_cache.h"
 #include "data/mixing.h"
+#include "data/picture_stager.h"
 #include "engine/tensor.h"
 
 namespace tessera {
@@ -31,10 +34,12 @@ struct DataOptions : AugmentOptions {
   uint64_t seed = 0;
   int64_t batch_size = 64;
   bool drop_last = true;
-  int workers = 2;          // threads beside the caller; 0: everything in the caller's thread
-  int64_t cache_bytes = 0;  // of decoded pictures kept for later epochs (decoded_cache.h)
+  Device device = Device::kCpu;  // where batches are wanted
+  int workers = 2;               // threads beside the caller; 0: everything in the caller's thread
+  int64_t cache_bytes = 0;       // of decoded pictures kept for later epochs (decoded_cache.h)
 };
 
+// images and second lie on DataOptions::device, targets on the host.
 struct Batch {
   Tensor images;                  // (B, C, H, W) f32, normalised
   Tensor second;                  // (B, C, h, w) f32 in [0, 1]; undefined without a second view
@@ -71,6 +76,7 @@ class Loader {
   // Batch after batch, on into the next epoch without end. Error when more than 1 % of the set are
   // broken, which is said as soon as it is certain or beyond chance (from 100 tried on), or when a
   // place of a batch cannot be filled: one line that names three. From one thread at a time.
+  // On a device it queues work: call it, seek() and the destructor from the thread that queues all.
   Batch next();
 
   // All that were found broken in the batches handed out so far, sorted by name. From the thread
@@ -78,6 +84,7 @@ class Loader {
   std::vector<BrokenFile> broken_files() const;
 
  private:
+  struct Arriving;
   struct Slot;
 
   void check_options() const;
@@ -89,6 +96,9 @@ class Loader {
   void run_worker();
   void fill(Slot& slot, int64_t position) const;
   void mix(Slot& slot) const;
+  void finish(Slot& slot) const;
+  Shape view_shape(int64_t count, bool second) const;
+  Tensor make_view(const Slot& slot, bool second) const;
   void account(const Slot& slot);
   void mark_tried(int64_t index);
   bool too_many_broken() const;
@@ -97,6 +107,8 @@ class Loader {
   std::shared_ptr<const Dataset> dataset_;
   DataOptions options_;
   Augmenter augment_;
+  std::optional<PictureStager> stager_;  // where the device makes the views
+  Tensor levels_, second_levels_;        // (C, 257) f32 on the device: what it makes of them
   DecodedCache cache_;
   int64_t batches_per_epoch_ = 0;
 

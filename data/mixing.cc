@@ -86,16 +86,14 @@ Mix draw_mix(const MixOptions& o, int height, int width, PhiloxStream& random) {
   return mix;
 }
 
-void mix_images(const Mix& mix, const Tensor& images) {
-  TESSERA_CHECK(images.defined() && images.ndim() == 4, "[mix_images] needs (B, C, H, W), not {}",
-                describe(images));
+void mix_images(const Mix& mix, const Shape& shape, float* images) {
+  TESSERA_CHECK(shape.size() == 4, "[mix_images] needs (B, C, H, W), not {}", shape);
   if (mix.share == 1) return;
-  const int64_t batch = images.size(0), channels = images.size(1), height = images.size(2),
-                width = images.size(3), numbers = channels * height * width;
-  float* const data = images.data<float>();
+  const int64_t batch = shape[0], channels = shape[1], height = shape[2], width = shape[3],
+                numbers = channels * height * width;
   const float share = static_cast<float>(mix.share);
   for (int64_t b = 0; b < batch / 2; ++b) {
-    float *one = data + b * numbers, *other = data + (batch - 1 - b) * numbers;
+    float *one = images + b * numbers, *other = images + (batch - 1 - b) * numbers;
     if (is_empty(mix.box)) {
       for (int64_t i = 0; i < numbers; ++i) {
         const float a = one[i], c = other[i];
@@ -110,7 +108,6 @@ void mix_images(const Mix& mix, const Tensor& images) {
       std::swap_ranges(one + at, one + at + mix.box.width, other + at);
     }
   }
-  images.storage()->bump_version();
 }
 
 Tensor mixed_targets(const Mix& mix, const std::vector<int64_t>& labels, int64_t classes,

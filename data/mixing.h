@@ -37,8 +37,8 @@ struct Mix {
 };
 Mix draw_mix(const MixOptions& options, int height, int width, PhiloxStream& random);
 
-// Mixes images (B, C, H, W) f32, contiguous on the CPU, in place; picture b's partner is B - 1 - b.
-void mix_images(const Mix& mix, const Tensor& images);
+// Mixes images of shape (B, C, H, W), contiguous, in place; picture b's partner is B - 1 - b.
+void mix_images(const Mix& mix, const Shape& shape, float* images);
 
 // Targets (B, classes) f32 of a batch mixed so: each label's mass is 1 - smoothing, the smoothing
 // is spread over all classes. label_smoothing in [0, 1). Error for a label that is no class.

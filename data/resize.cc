@@ -1,6 +1,5 @@
-// Kernel weights per output position, then a horizontal and a vertical pass, eight sums at a time.
-// Rule: integer arithmetic in the passes, exact in any order; doubles only while the weights are
-// computed, in Pillow's order of operations.
+// A horizontal and a vertical pass, eight sums at a time.
+// Rule: integer arithmetic in the passes, exact in any order; weights: resize_weights.h.
 #include "data/resize.h"
 
 #include <immintrin.h>
@@ -8,57 +7,14 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
-#include <numbers>
 #include <type_traits>
 
+#include "data/resize_weights.h"
 #include "engine/error.h"
+#include "engine/picture_plan.h"
 
 namespace tessera {
 namespace {
-
-// 32 bits less the 8 of a pixel and 2 of headroom (bicubic and Lanczos weights leave [0, 1]).
-constexpr int kPrecisionBits = 32 - 8 - 2;
-
-struct Kernel {
-  double (*weight)(double);
-  double support;
-};
-
-double box(double x) { return x > -0.5 && x <= 0.5 ? 1.0 : 0.0; }
-
-double bilinear(double x) {
-  x = std::abs(x);
-  return x < 1.0 ? 1.0 - x : 0.0;
-}
-
-double bicubic(double x) {  // Keys, a = -0.5
-  constexpr double a = -0.5;
-  x = std::abs(x);
-  if (x < 1.0) return ((a + 2.0) * x - (a + 3.0)) * x * x + 1;
-  if (x < 2.0) return (((x - 5) * x + 8) * x - 4) * a;
-  return 0.0;
-}
-
-double sinc(double x) {
-  if (x == 0.0) return 1.0;
-  x *= std::numbers::pi;
-  return std::sin(x) / x;
-}
-
-double lanczos(double x) { return x >= -3.0 && x < 3.0 ? sinc(x) * sinc(x / 3) : 0.0; }
-
-Kernel kernel_of(Interpolation interpolation) {
-  switch (interpolation) {
-    case Interpolation::kBox:
-      return {box, 0.5};
-    case Interpolation::kBilinear:
-      return {bilinear, 1.0};
-    case Interpolation::kLanczos:
-      return {lanczos, 3.0};
-    default:
-      return {bicubic, 2.0};
-  }
-}
 
 // Two taps at a time: _mm256_madd_epi16 multiplies 16-bit numbers and adds neighbours. A weight has
 // 24 bits, so it is cut in two: high * 2^kLowBits + low. Both halves fit (low is below 2^11, high
@@ -75,43 +31,22 @@ struct Weights {
 // Outputs come in groups of this many in the horizontal pass; weights are there for whole groups.
 constexpr int kGroup = 4;
 
-Weights weights_of(int in_size, int out_size, const Kernel& kernel) {
-  const double scale = static_cast<double>(in_size) / out_size;
-  const double widening = std::max(scale, 1.0);
-  const double support = kernel.support * widening;
-  const double inverse = 1.0 / widening;
-  const int room = static_cast<int>(std::ceil(support)) * 2 + 2;  // taps, one more than needed
-  std::vector<double> exact(room);
-  std::vector<int32_t> values(static_cast<size_t>(out_size) * room);  // (outputs, room)
+Weights weights_of(int in_size, int out_size, Interpolation interpolation) {
+  const AxisWeights axis = axis_weights(in_size, out_size, interpolation);
   Weights w;
+  w.first = axis.first;
   w.first.resize((out_size + kGroup - 1) / kGroup * kGroup);
-  int most = 0;
-  for (int i = 0; i < out_size; ++i) {
-    const double center = (i + 0.5) * scale;
-    const int first = std::max(static_cast<int>(center - support + 0.5), 0);
-    const int count = std::min(static_cast<int>(center + support + 0.5), in_size) - first;
-    double sum = 0.0;
-    for (int t = 0; t < count; ++t) {
-      exact[t] = kernel.weight((t + first - center + 0.5) * inverse);
-      sum += exact[t];
-    }
-    for (int t = 0; t < count; ++t) {
-      const double v = (sum != 0.0 ? exact[t] / sum : exact[t]) * (1 << kPrecisionBits);
-      values[static_cast<size_t>(i) * room + t] = static_cast<int32_t>(v < 0 ? v - 0.5 : v + 0.5);
-    }
-    w.first[i] = first;
-    most = std::max(most, count);
-  }
-  w.pairs = (most + 1) / 2;
+  w.pairs = (axis.taps + 1) / 2;
   w.high.resize(w.first.size() * w.pairs);
   w.low.resize(w.high.size());
   for (int i = 0; i < out_size; ++i) {
+    const int32_t* const taps = &axis.weights[static_cast<size_t>(i) * axis.taps];
     for (int p = 0; p < w.pairs; ++p) {
-      const int32_t* tap = &values[static_cast<size_t>(i) * room + 2 * p];
+      const int32_t even = taps[2 * p], odd = 2 * p + 1 < axis.taps ? taps[2 * p + 1] : 0;
       const size_t at = static_cast<size_t>(i) * w.pairs + p;
       constexpr int32_t kLow = (1 << kLowBits) - 1;
-      w.high[at] = (tap[0] >> kLowBits & 0xffff) | tap[1] >> kLowBits << 16;
-      w.low[at] = (tap[0] & kLow) | (tap[1] & kLow) << 16;
+      w.high[at] = (even >> kLowBits & 0xffff) | odd >> kLowBits << 16;
+      w.low[at] = (even & kLow) | (odd & kLow) << 16;
     }
   }
   return w;
@@ -136,7 +71,7 @@ void with_pairs(int pairs, const Work& work) {
 // Eight sums over taps; every pixel of a pair is a 16-bit number beside its partner.
 struct Sums {
   __m256i high = _mm256_setzero_si256();
-  __m256i low = _mm256_set1_epi32(1 << (kPrecisionBits - 1));  // rounds to the nearest
+  __m256i low = _mm256_set1_epi32(1 << (kPictureBits - 1));  // rounds to the nearest
 
   void add(__m256i pairs, int32_t high_weights, int32_t low_weights) {
     high = _mm256_add_epi32(high, _mm256_madd_epi16(pairs, _mm256_set1_epi32(high_weights)));
@@ -144,7 +79,7 @@ struct Sums {
   }
   __m256i levels() const {  // not clipped yet
     return _mm256_srai_epi32(_mm256_add_epi32(_mm256_slli_epi32(high, kLowBits), low),
-                             kPrecisionBits);
+                             kPictureBits);
   }
 };
 
@@ -234,8 +169,8 @@ void resample_rows(const Weights& w, Pairs pairs, int channels, const Shuffles& 
 
 // (region height, region width) -> (region height, out width)
 Rows horizontal_pass(const Image& image, const Region& region, int out_width,
-                     const Kernel& kernel) {
-  const Weights w = weights_of(region.width, out_width, kernel);
+                     Interpolation interpolation) {
+  const Weights w = weights_of(region.width, out_width, interpolation);
   const int channels = image.channels;
   const size_t in_bytes = static_cast<size_t>(channels) * region.width;
   const Shuffles shuffles = shuffles_for(channels);
@@ -282,8 +217,8 @@ void resample_columns(Pairs pairs, const uint8_t* const* taps, const int32_t* hi
 }
 
 // (in height, width) -> (out height, width)
-Image vertical_pass(const Rows& in, int channels, int out_height, const Kernel& kernel) {
-  const Weights w = weights_of(in.height, out_height, kernel);
+Image vertical_pass(const Rows& in, int channels, int out_height, Interpolation interpolation) {
+  const Weights w = weights_of(in.height, out_height, interpolation);
   Image out(static_cast<int>(in.row_bytes / channels), out_height, channels);
   std::vector<const uint8_t*> taps(2 * w.pairs);
   with_pairs(w.pairs, [&](auto pairs) {
@@ -350,11 +285,10 @@ Image resize_region(const Image& image, const Region& region, int height, int wi
   if (interpolation == Interpolation::kNearest && !(same_height && same_width)) {
     return nearest(image, region, height, width);
   }
-  const Kernel kernel = kernel_of(interpolation);
-  const Rows rows =
-      same_width ? copy_region(image, region) : horizontal_pass(image, region, width, kernel);
+  const Rows rows = same_width ? copy_region(image, region)
+                               : horizontal_pass(image, region, width, interpolation);
   return same_height ? to_image(rows, image.channels)
-                     : vertical_pass(rows, image.channels, height, kernel);
+                     : vertical_pass(rows, image.channels, height, interpolation);
 }
 
 }  // namespace tessera

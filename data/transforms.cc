@@ -89,14 +89,15 @@ Image resized_crop(const Image& image, int top, int left, int height, int width,
   return resize_region(image, {top, left, height, width}, size[0], size[1], interpolation);
 }
 
+// Padding has the lesser half before the picture, the greater after it.
+int center_offset(int have, int want) {
+  return want > have ? -((want - have) / 2) : half_rounded_to_even(have - want);
+}
+
 Image center_crop(const Image& image, int height, int width) {
   TESSERA_CHECK(height > 0 && width > 0, "[center_crop] target {} x {} has no pixels", width,
                 height);
-  // A negative offset is padding: the lesser half before the picture, the greater after it.
-  auto offset = [](int have, int want) {
-    return want > have ? -((want - have) / 2) : half_rounded_to_even(have - want);
-  };
-  const int top = offset(image.height, height), left = offset(image.width, width);
+  const int top = center_offset(image.height, height), left = center_offset(image.width, width);
   Image out(width, height, image.channels);
   const int x0 = std::max(-left, 0), x1 = std::min(width, image.width - left);
   for (int y = std::max(-top, 0); y < std::min(height, image.height - top); ++y) {
@@ -175,6 +176,15 @@ void Normalizer::operator()(const Image& image, float* out, const Placement& pla
       std::fill(to + last, to + width, fill_[c]);
     }
   }
+}
+
+std::vector<float> Normalizer::table() const {
+  std::vector<float> all;
+  for (size_t c = 0; c < levels_.size(); ++c) {
+    all.insert(all.end(), levels_[c].begin(), levels_[c].end());
+    all.push_back(fill_[c]);
+  }
+  return all;
 }
 
 std::vector<float> to_tensor_normalize(const Image& image, std::span<const float> mean,

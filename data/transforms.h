@@ -24,6 +24,8 @@ Image resized_crop(const Image& image, int top, int left, int height, int width,
 
 // The middle (height, width); a smaller picture is first padded with black on all sides.
 Image center_crop(const Image& image, int height, int width);
+// Where it begins, of `have` pixels in a row; below 0: so many are padded before them.
+int center_offset(int have, int want);
 inline Image center_crop(const Image& image, int size) { return center_crop(image, size, size); }
 
 Image hflip(const Image& image);
@@ -81,6 +83,8 @@ class Normalizer {
              std::span<const float> fill = {});
   // Error: a picture with another number of channels. `out` holds as many values as the picture.
   void operator()(const Image& image, float* out, const Placement& placement = {}) const;
+  // (C, 257): the number for each level, and for what moves in.
+  std::vector<float> table() const;
 
  private:
   std::vector<std::array<float, 256>> levels_;  // (C, 256): two divisions a pixel become a look-up

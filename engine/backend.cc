@@ -28,6 +28,10 @@ std::atomic<int>& thread_count() {
 
 }  // namespace
 
+void Backend::pictures(const PictureArgs&) {
+  throw Error("[pictures] this device has no kernel for it");
+}
+
 void register_backend(Device device, Backend* (*get)(), std::string (*why_not)()) {
   entry(device) = {get, why_not, why_not == nullptr};
 }

@@ -2,7 +2,8 @@
 // Rule: a function earns its place by a row in the op table and a user; what is a composition
 // stays one. Shapes, dtypes and indices are checked by the caller (engine/raw_*.cc); a kernel
 // trusts them. Calls are asynchronous where the device is; results are bit-identical from run to
-// run, for any number of threads and any strides of the same values.
+// run, for any number of threads and any strides of the same values (but see
+// products_depend_on_strides).
 #pragma once
 
 #include <memory>
@@ -13,6 +14,7 @@
 #include "engine/device.h"
 #include "engine/elementwise.h"
 #include "engine/philox.h"
+#include "engine/transfer.h"
 #include "engine/view.h"
 
 namespace tessera {
@@ -51,6 +53,16 @@ struct ConvArgs {
   int64_t stride = 1, padding = 0, dilation = 1, groups = 1;
 };
 
+// out (B, C, H, W) f32 from pictures of 8 bits: resampled, mirrored, moved, and each level looked
+// up.
+struct PictureArgs {
+  View
+      pixels;  // u8 (B, room): a picture's rows of C interleaved bytes, without gaps, then anything
+  View plans;  // i32 (B, room): see engine/picture_plan.h
+  View levels;  // f32 (C, 257): the number for each level, and for what moves in
+  View out;     // all four contiguous
+};
+
 // One parameter's place in the flat arenas and how it is treated.
 struct AdamWSegment {
   int64_t begin = 0, end = 0;  // elements of the arena
@@ -86,6 +98,9 @@ class Backend {
   virtual void copy_from_host(void* device, const void* host, size_t bytes) = 0;
   virtual void copy_to_host(void* host, const void* device, size_t bytes) = 0;
   virtual void synchronize() = 0;
+  // A copy to `device` that is filled and sent by any thread: pinned memory and a stream of its own
+  // on a GPU, the memory itself on the CPU. What is queued by now may still use the memory.
+  virtual std::unique_ptr<Transfer> transfer(void* device, size_t bytes) = 0;
   virtual std::string describe() const = 0;  // one line for `tessera info`
 
   // Elementwise, any strides. copy converts between dtypes. out may be one of the inputs itself.
@@ -109,6 +124,10 @@ class Backend {
   virtual void argsort(const View& x, const View& y) = 0;  // y i64 like x, ascending, stable
 
   // Products.
+  // Whether the bits of gemm and conv2d* depend on strides and alignment too: a vendor's library
+  // picks its kernels by them, and to turn an operand first would take half as long as the product.
+  // The same strides and alignment give the same bits everywhere.
+  virtual bool products_depend_on_strides() const { return false; }
   virtual void gemm(const GemmArgs& args) = 0;
   virtual void attention(const AttentionArgs& args) = 0;
   virtual void attention_backward(const AttentionBackwardArgs& args) = 0;
@@ -148,6 +167,9 @@ class Backend {
   // y = x * [u >= p] / (1 - p), u = key.uniform(element / group): the backward is the same call
   // on dy. group > 1 drops runs of elements together (drop path). x and y contiguous.
   virtual void dropout(RandomKey key, double p, int64_t group, const View& x, const View& y) = 0;
+
+  // For a device's loader: the host's own has vector code for it (data/resize.cc) and calls none.
+  virtual void pictures(const PictureArgs& args);
 
   // Optimizer.
   virtual void adamw(const AdamWArgs& args) = 0;

@@ -62,6 +62,7 @@ DataOptions data_options(const TrainingRecipe& recipe, const RunOptions& options
   d.std = recipe.std;
   d.seed = recipe.seed;
   d.batch_size = recipe.batch_size;
+  d.device = options.device;
   d.workers = options.workers;
   d.cache_bytes = cache;
   return d;

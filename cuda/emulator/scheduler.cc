@@ -21,12 +21,19 @@ namespace {
 
 constexpr char kBlockBarrier[] = "__syncthreads";
 constexpr char kWarpBarrier[] = "__syncwarp";
-constexpr unsigned kMostBlocks = 65535;  // of a grid's second and third dimension
 
 struct Thread {
   Fiber* fiber = nullptr;          // while it waits
   const char* waits_at = nullptr;  // nullptr: it runs, or has ended
   bool ended = false;
+};
+
+// From global memory to shared, begun and not waited for.
+struct Copy {
+  SharedMemory* memory;
+  size_t byte;
+  const void* from;
+  size_t size;
 };
 
 struct Warp {
@@ -44,10 +51,6 @@ class Scheduler {
                   shape.line);
     TESSERA_CHECK(shape.block > 0 && shape.block % 32 == 0 && shape.block <= 1024,
                   "[emulator] {}:{}: a block of {} threads", shape.file, shape.line, shape.block);
-    TESSERA_CHECK(
-        shape.grid.x < 1u << 31 && shape.grid.y <= kMostBlocks && shape.grid.z <= kMostBlocks,
-        "[emulator] {}:{}: a grid of ({}, {}, {})", shape.file, shape.line, shape.grid.x,
-        shape.grid.y, shape.grid.z);
     TESSERA_CHECK(shape.shared_bytes <= most_shared_bytes(),
                   "[emulator] {}:{}: {} bytes of shared memory", shape.file, shape.line,
                   shape.shared_bytes);
@@ -113,6 +116,16 @@ class Scheduler {
 
   SharedMemory& dynamic_memory() { return dynamic_; }
 
+  void copy_later(SharedMemory* memory, size_t byte, const void* from, size_t size) {
+    memory->begin_copy(byte, size);
+    copies_[static_cast<size_t>(now.thread)].push_back({memory, byte, from, size});
+  }
+  void finish_copies() {
+    std::vector<Copy>& own = copies_[static_cast<size_t>(now.thread)];
+    for (const Copy& c : own) c.memory->finish_copy(c.byte, c.from, c.size);
+    own.clear();
+  }
+
   [[noreturn]] void fail_here(const std::string& what) const {
     throw Error(fmt::format("{}: thread {} {}", place(), now.thread, what));
   }
@@ -130,6 +143,8 @@ class Scheduler {
     ++now.barriers;
     threads_.assign(static_cast<size_t>(count()), {});
     warps_.assign(static_cast<size_t>(count() / 32), {});
+    copies_.resize(static_cast<size_t>(count()));
+    for (std::vector<Copy>& own : copies_) own.clear();
     next_ = ended_ = arrived_ = 0;
     while (ended_ < count()) {
       if (next_ < count()) {
@@ -174,6 +189,9 @@ class Scheduler {
     try {
       (*body_)();
       if (arrived_ > 0) fail_here("has ended, but others of the block wait at __syncthreads");
+      if (!copies_[static_cast<size_t>(now.thread)].empty()) {
+        fail_here("has ended without having waited for its copies");
+      }
     } catch (...) {
       if (!failure_) failure_ = std::current_exception();
     }
@@ -221,6 +239,7 @@ class Scheduler {
   const std::function<void()>* body_ = nullptr;
   std::vector<Thread> threads_;
   std::vector<Warp> warps_;
+  std::vector<std::vector<Copy>> copies_;  // by thread
   std::deque<int> ready_;
   std::vector<std::unique_ptr<Fiber>> fibers_;
   std::vector<Fiber*> idle_;
@@ -250,6 +269,10 @@ const uint64_t* exchange(const char* what, unsigned mask, uint64_t value) {
   return scheduler().exchange(what, mask, value);
 }
 SharedMemory& dynamic_memory() { return scheduler().dynamic_memory(); }
+void copy_later(SharedMemory* memory, size_t byte, const void* from, size_t size) {
+  scheduler().copy_later(memory, byte, from, size);
+}
+void finish_copies() { scheduler().finish_copies(); }
 void fail(const std::string& what) { scheduler().fail_here(what); }
 
 }  // namespace tessera::cuda::emulator

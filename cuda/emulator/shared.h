@@ -1,9 +1,11 @@
 // Shared memory that watches its use: bounds, reads of what no thread of the block has written, and
-// races: two threads at one element, one of them writing, with no barrier between.
+// races: two threads at one byte, one of them writing, with no barrier between. Nor may a byte be
+// used that a copy is on its way to.
 // Rule: the same names as in cuda/launch.h; a kernel's source cannot tell the difference. Reading
 // and writing are inline: an attention of the op table does it a hundred million times.
 #pragma once
 
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <vector>
@@ -12,7 +14,8 @@
 
 namespace tessera::cuda::emulator {
 
-// Bytes of one block at a time, and who used them last.
+// Bytes of one block at a time, and who used them last. Uses are kept by grain: as many bytes as
+// the smallest access so far, so that arrays of one type have one for each element.
 class SharedMemory {
  public:
   explicit SharedMemory(size_t bytes) { resize(bytes); }
@@ -23,23 +26,33 @@ class SharedMemory {
   void* read(size_t byte, size_t size) {
     prepare(byte, size);
     if (raw_) return base_ + byte;
-    const Use& write = writes_[byte];
-    if (write.barriers < start_ || races(write)) fail_read(byte);
-    note_read(reads_[byte]);
+    for (size_t g = byte >> shift_; g < (byte + size) >> shift_; ++g) {
+      const Use& write = writes_[g];
+      if (write.barriers < start_ || races(write)) fail_read(g);
+      if (copies_ > 0 && awaited_[g] != 0) fail_copy(g, "reads");
+      note_read(reads_[g]);
+    }
     return base_ + byte;
   }
   void* write(size_t byte, size_t size) {
     prepare(byte, size);
     if (raw_) return base_ + byte;
-    if (races(writes_[byte]) || races(reads_[byte])) fail_write(byte);
-    writes_[byte] = now_used();
+    for (size_t g = byte >> shift_; g < (byte + size) >> shift_; ++g) {
+      if (races(writes_[g]) || races(reads_[g])) fail_write(g);
+      if (copies_ > 0 && awaited_[g] != 0) fail_copy(g, "writes");
+      writes_[g] = now_used();
+    }
     return base_ + byte;
   }
+  // The same for a copy that is on its way: until it is finished the bytes are nobody's.
+  void begin_copy(size_t byte, size_t size);
+  void finish_copy(size_t byte, const void* from, size_t size);
   // Everything, unchecked from here to the end of the block.
   void* raw();
 
  private:
   static constexpr int kSeveral = -1;  // more than one
+  static constexpr int kLargestShift = 4;
   struct Use {
     uint64_t barriers = 0;  // block barriers ever, when it was used
     uint64_t warp_barriers = 0;
@@ -64,20 +77,31 @@ class SharedMemory {
   void prepare(size_t byte, size_t size) {
     if (block_ != now.block) begin_block();
     if (byte + size > bytes_ || byte > bytes_) fail_bounds(byte, size);
+    const int most = std::countr_zero(byte | size);
+    if (most < shift_) refine(most);
   }
   void begin_block();
+  void refine(int shift);
   [[noreturn]] void fail_bounds(size_t byte, size_t size) const;
-  [[noreturn]] void fail_read(size_t byte) const;
-  [[noreturn]] void fail_write(size_t byte) const;
+  [[noreturn]] void fail_read(size_t grain) const;
+  [[noreturn]] void fail_write(size_t grain) const;
+  [[noreturn]] void fail_copy(size_t grain, const char* does) const;
 
   size_t bytes_ = 0;
   std::vector<unsigned char> data_;
   unsigned char* base_ = nullptr;    // in data_, aligned as on the device
-  std::vector<Use> writes_, reads_;  // by first byte
+  int shift_ = kLargestShift;        // a grain is 1 << shift_ bytes
+  std::vector<Use> writes_, reads_;  // by grain
+  std::vector<uint8_t> awaited_;     // by grain: 1 while a copy is on its way there
+  int64_t copies_ = 0;               // so many are
   uint64_t block_ = 0;               // the block that uses it
   uint64_t start_ = 0;  // its barriers at first use; an earlier Use is of another block
   bool raw_ = false;
 };
+
+// Copies that the running thread has begun, until it waits for all of them.
+void copy_later(SharedMemory* memory, size_t byte, const void* from, size_t size);
+void finish_copies();
 
 // An element: reading and writing are seen.
 template <class T>
@@ -110,6 +134,10 @@ class Shared {
   }
   T* data() const {
     return reinterpret_cast<T*>(static_cast<unsigned char*>(memory_->raw()) + byte_);
+  }
+  // An element's worth from global memory, as late as finish_copies().
+  void copy_later(int64_t i, const void* from) const {
+    emulator::copy_later(memory_, byte_ + static_cast<size_t>(i) * sizeof(T), from, sizeof(T));
   }
 
  private:

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "cuda/launch.h"
+#include "cuda/transfer.h"
 
 namespace tessera::cuda {
 namespace {
@@ -37,7 +38,7 @@ __global__ void number_threads(int* out) {
 
 TEST_CASE("every thread of every block runs once") {
   std::vector<int> out(static_cast<size_t>(2 * 3 * 4 * 64), 0);
-  launch(number_threads, dim3(2, 3, 4), 64, 0, stream(), out.data());
+  launch(number_threads, Blocks{2, 3, 4}, 64, 0, stream(), out.data());
   for (size_t i = 0; i < out.size(); ++i) {
     CHECK(out[i] == static_cast<int>(i / 64 * 100 + i % 64));
   }
@@ -140,6 +141,40 @@ __global__ void write_in_first_block(int* out) {
   *out = value[0];
 }
 
+// Elements of two sizes on the same bytes.
+__global__ void overlap(int which, float* out) {
+  const Shared<double> wide = dynamic_shared<double>();
+  const Shared<float> narrow = dynamic_shared<float>();
+  const int self = static_cast<int>(threadIdx.x);
+  if (which == kUnwritten) {
+    if (self == 0) narrow[0] = 1;
+    __syncthreads();
+    *out = static_cast<float>(static_cast<double>(wide[0]));
+  }
+  if (which == kWriteRace) {
+    if (self == 0) wide[0] = 1;
+    if (self == 1) narrow[1] = 1;
+  }
+  if (which == kReadRace) {
+    if (self == 0) wide[0] = 1;
+    if (self == 1) *out = narrow[1];
+  }
+  if (which == kNone) {
+    narrow[self] = 1;  // neighbours share eight bytes
+    __syncthreads();
+    *out = static_cast<float>(static_cast<double>(wide[self / 2]));
+  }
+}
+
+TEST_CASE("every byte of an element is watched") {
+  float sink = 0;
+  const auto words = [&](int which) { return complaint(overlap, 32, which, &sink); };
+  CHECK(words(kNone) == "");
+  CHECK_THAT(words(kUnwritten), Contains("reads byte 4 ") && Contains("nobody has written"));
+  CHECK_THAT(words(kWriteRace), Contains("writes byte 4 ") && Contains("thread 0 wrote"));
+  CHECK_THAT(words(kReadRace), Contains("reads byte 4 ") && Contains("no barrier between"));
+}
+
 // Each warp uses its own place again and again, with warp barriers alone.
 __global__ void reuse_in_warp(int* out) {
   const Shared<int> value = shared_array<int, 2>();
@@ -181,7 +216,8 @@ TEST_CASE("what CUDA leaves undefined is an error") {
   CHECK_THROWS_WITH(launch(write_in_first_block, 2, 32, 0, stream(), &sink),
                     Contains("block (1, 0, 0)") && Contains("nobody has written"));
   CHECK_THROWS_WITH(launch(tree_sum, 1, 33, 256, stream(), &sink), Contains("33 threads"));
-  CHECK_THROWS_WITH(launch(tree_sum, dim3(1, 70000), 32, 256, stream(), &sink), Contains("70000"));
+  CHECK_THROWS_WITH(launch(tree_sum, Blocks{1, 70000}, 32, 256, stream(), &sink),
+                    Contains("(1, 70000, 1) blocks") && Contains("emulator_test.cc"));
   CHECK_THROWS_WITH(launch(tree_sum, 1, 32, 200000, stream(), &sink), Contains("200000 bytes"));
 }
 
@@ -216,6 +252,33 @@ TEST_CASE("the host cannot touch the device's memory") {
   CHECK_THROWS_WITH(launch(tree_sum, 1, 32, 4, stream(), sum), Contains("emulator_test.cc"));
   CHECK(death_of([&] { host = *touched; }) == SIGSEGV);  // a failed launch closes it again
   device_free(sum);
+}
+
+TEST_CASE("a loader's copy is late, and sees who changes what is copied") {
+  constexpr size_t kCount = 100;
+  int* const device = static_cast<int*>(device_allocate(kCount * sizeof(int)));
+  std::vector<int> back(kCount);
+  const auto read = [&] { copy_to_host(back.data(), device, kCount * sizeof(int)); };
+  {
+    const auto copy = transfer(device, kCount * sizeof(int));
+    int* const host = static_cast<int*>(copy->host());
+    std::iota(host, host + kCount, 7);
+    CHECK_THROWS_WITH(copy->arrive(), Contains("nobody has begun"));
+    copy->send();
+    CHECK_THROWS_WITH(copy->send(), Contains("begun twice"));
+    read();
+    CHECK(back == std::vector<int>(kCount, -1));  // NaN bits
+    copy->arrive();
+    read();
+    CHECK(std::equal(back.begin(), back.end(), host));
+  }
+  const auto copy = transfer(device, kCount * sizeof(int));
+  int* const host = static_cast<int*>(copy->host());
+  std::fill_n(host, kCount, 1);
+  copy->send();
+  host[kCount - 1] = 2;
+  CHECK_THROWS_WITH(copy->arrive(), Contains("changed before their copy was done"));
+  device_free(device);
 }
 
 __global__ void count_down(unsigned long long* least) { atomicMin(least, 100ull + threadIdx.x); }

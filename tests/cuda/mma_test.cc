@@ -110,5 +110,39 @@ TEST_CASE("a product without the whole warp, and a block that nobody wrote, are 
   CHECK_THROWS_WITH(launch(misuse, 1, 32, 0, stream(), true), Contains("nobody has written"));
 }
 
+enum Haste : int { kWaits, kReadsFirst, kWritesOver, kNoBarrier, kNeverWaits };
+
+// Each lane has a piece brought; what it leaves out is CUDA's rule, not the copy's.
+__global__ void bring(Haste haste, Piece* from, uint32_t* out) {
+  const Shared<Piece> memory = shared_array<Piece, 32>();
+  const int lane = static_cast<int>(threadIdx.x);
+  copy_async(memory, lane, from + lane);
+  if (haste == kReadsFirst) *out = static_cast<Piece>(memory[lane]).pair[0];
+  if (haste == kWritesOver) memory[lane] = Piece{};
+  from[lane].pair[0] = 3;  // on its way it may still change
+  if (haste == kNeverWaits) return;
+  wait_for_copies();
+  if (haste == kNoBarrier && lane == 1) *out = static_cast<Piece>(memory[lane ^ 1]).pair[0];
+  __syncwarp();
+  out[lane] = static_cast<Piece>(memory[lane ^ 1]).pair[0];
+}
+
+TEST_CASE("an asynchronous copy is there when it was waited for, and not before") {
+  using Catch::Contains;
+  std::vector<Piece> from(32);
+  std::vector<uint32_t> out(32);
+  const auto run = [&](Haste haste) {
+    launch(bring, 1, 32, 0, stream(), haste, from.data(), out.data());
+  };
+  run(kWaits);
+  CHECK(out == std::vector<uint32_t>(32, 3));
+  CHECK_THROWS_WITH(run(kReadsFirst), Contains("reads byte 0 ") && Contains("not been waited for"));
+  CHECK_THROWS_WITH(run(kWritesOver),
+                    Contains("writes byte 0 ") && Contains("not been waited for"));
+  CHECK_THROWS_WITH(run(kNoBarrier), Contains("thread 1 reads byte 0 ") && Contains("no barrier"));
+  CHECK_THROWS_WITH(run(kNeverWaits), Contains("without having waited for its copies"));
+  run(kWaits);
+}
+
 }  // namespace
 }  // namespace tessera::cuda

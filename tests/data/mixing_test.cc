@@ -30,7 +30,7 @@ TEST_CASE("What a picture holds of each part is what its target says", "[mixing]
     const bool cut = mix.box.height > 0 && mix.box.width > 0;
     (cut ? cuts : blends) += 1;
     const Tensor images = numbered(5);
-    mix_images(mix, images);
+    mix_images(mix, images.shape(), images.data<float>());
     const auto pixels = images.to_vector<float>();
     const auto targets = mixed_targets(mix, {0, 1, 2, 3, 4}, 5, 0).to_vector<float>();
     for (int b = 0; b < 5; ++b) {
@@ -52,7 +52,7 @@ TEST_CASE("What a picture holds of each part is what its target says", "[mixing]
 
 TEST_CASE("A box is the partner's, pixel by pixel, and the rest one's own", "[mixing]") {
   Tensor images = numbered(2);
-  mix_images({.share = 1 - 6.0 / 48, .box = {1, 3, 2, 3}}, images);
+  mix_images({.share = 1 - 6.0 / 48, .box = {1, 3, 2, 3}}, images.shape(), images.data<float>());
   const auto pixels = images.to_vector<float>();
   for (int b = 0; b < 2; ++b) {
     for (int c = 0; c < 2; ++c) {
@@ -93,7 +93,7 @@ TEST_CASE("Which kind of mixing is drawn, and that none can be", "[mixing]") {
     CHECK(draw_mix({.probability = 0}, 32, 32, random).share == 1);
   }
   const Tensor images = numbered(3);
-  mix_images({}, images);
+  mix_images({}, images.shape(), images.data<float>());
   CHECK(images.to_vector<float>() == numbered(3).to_vector<float>());
   CHECK_FALSE(error_of([&] { draw_mix({.mixup_alpha = -1}, 8, 8, random); }).empty());
 }

@@ -25,7 +25,8 @@ Faults check_gradients(const Case& c, Device device);
 Faults check_autocast(const Case& c, Device device);
 
 // Results and gradients have the same bits on every layout and with 1, 2 and 3 threads (f32; f64
-// and bf16 with 2), which are the CPU's affair: elsewhere each layout runs once.
+// and bf16 with 2), which are the CPU's affair: elsewhere each layout runs once. Products on a
+// device where they depend on strides: every layout twice, the same bits.
 Faults check_bits(const Case& c, Device device);
 // The same for large cases: f32 contiguous, transposed and offset, 1 and 2 threads.
 Faults check_large_bits(const Case& c, Device device);

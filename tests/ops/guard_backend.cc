@@ -26,6 +26,7 @@ void fault(const char* kernel, const std::string& what) {
 Backend* the_real = nullptr;
 Backend& real() { return *the_real; }
 bool watching = false, aligned = false;
+int64_t products = 0;
 
 // An output of one kernel call, for the length of the call: a block of the device's memory, and its
 // image on the host.
@@ -122,6 +123,9 @@ class GuardBackend final : public Backend {
     real().copy_to_host(host, device, bytes);
   }
   void synchronize() override {}
+  std::unique_ptr<Transfer> transfer(void* device, size_t bytes) override {
+    return real().transfer(device, bytes);
+  }
   std::string describe() const override { return "guards before " + real().describe(); }
 
   void copy(const View& src, const View& dst) override {
@@ -165,7 +169,9 @@ class GuardBackend final : public Backend {
     real().argsort(x, Guarded("argsort", y).view());
   }
 
+  bool products_depend_on_strides() const override { return real().products_depend_on_strides(); }
   void gemm(const GemmArgs& args) override {
+    ++products;
     const Guarded c("gemm", args.c, args.beta != 0);
     GemmArgs moved = args;
     moved.c = c.view();
@@ -189,18 +195,21 @@ class GuardBackend final : public Backend {
     real().attention_backward(moved);
   }
   void conv2d(const ConvArgs& args) override {
+    ++products;
     const Guarded y("conv2d", args.y);
     ConvArgs moved = args;
     moved.y = y.view();
     real().conv2d(moved);
   }
   void conv2d_dx(const ConvArgs& args) override {
+    ++products;
     const Guarded x("conv2d_dx", args.x);
     ConvArgs moved = args;
     moved.x = x.view();
     real().conv2d_dx(moved);
   }
   void conv2d_dw(const ConvArgs& args) override {
+    ++products;
     const Guarded w("conv2d_dw", args.w);
     ConvArgs moved = args;
     moved.w = w.view();
@@ -264,6 +273,13 @@ class GuardBackend final : public Backend {
     real().dropout(key, p, group, x, Guarded("dropout", y).view());
   }
 
+  void pictures(const PictureArgs& args) override {
+    const Guarded out("pictures", args.out);
+    PictureArgs moved = args;
+    moved.out = out.view();
+    real().pictures(moved);
+  }
+
   void adamw(const AdamWArgs& args) override {
     const Guarded param("adamw", args.param, true), first("adamw", args.exp_avg, true),
         second("adamw", args.exp_avg_sq, true);
@@ -297,5 +313,6 @@ Watch::Watch(bool at_64_bytes) {
 Watch::~Watch() { watching = false; }
 
 const std::string& guard_report() { return report(); }
+int64_t guarded_products() { return products; }
 
 }  // namespace tessera::ops_test

@@ -5,6 +5,7 @@
 // behind the waist's back.
 #pragma once
 
+#include <cstdint>
 #include <string>
 
 #include "engine/device.h"
@@ -29,5 +30,8 @@ class Watch {
 
 // The first fault since the last Watch began; empty when there is none.
 const std::string& guard_report();
+
+// How many products and convolutions the guard device has handed on, ever.
+int64_t guarded_products();
 
 }  // namespace tessera::ops_test

@@ -3,11 +3,13 @@
 # they read, and every library they need save glibc's and NVIDIA's. A machine with a driver runs all
 # of it with `./run.sh`: it needs no toolkit, no Bazel and no sources.
 # Rule: under 40 MB, so that it can be carried anywhere; the programs share their kernels, which xz sees
-# and gzip does not.
+# and gzip does not. And a glibc no newer than 2.35 (Ubuntu 22.04): our C++ runtime wants 2.36, so
+# run.sh takes the machine's own where glibc is older.
 set -euo pipefail
 
 root=$(dirname "$(dirname "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")")")
 most_bytes=40000000
+newest_glibc=2.35
 programs=(
   tools/tessera_cuda
   tests/ops/cuda_test
@@ -15,6 +17,8 @@ programs=(
   tests/engine/cuda_kernels_test
   tests/cuda/parity_on_gpu_test
   tests/cuda/attention_on_gpu_test
+  tests/cuda/conv_on_gpu_test
+  tests/cuda/loader_on_gpu_test
   tests/golden_cuda
 )
 
@@ -43,6 +47,31 @@ for program in "$stage"/bin/*; do ldd "$program"; done | awk '$2 == "=>" { print
     esac
     cp -L "$file" "$stage/lib/$library"
   done
+
+# The newest version of PREFIX_... that FILES ask of another library.
+newest() {
+  local prefix=$1
+  shift
+  objdump -T "$@" | grep '\*UND\*' | grep -o "\<${prefix}_[0-9.]*[0-9]" | sort -uV | tail -n 1 | cut -d _ -f 2
+}
+runtime=("$stage"/lib/libstdc++.so.6 "$stage"/lib/libgcc_s.so.1)
+others=()
+for file in "$stage"/bin/* "$stage"/lib/*; do
+  [[ " ${runtime[*]} " == *" $file "* ]] || others+=("$file")
+done
+# What run.sh compares with the machine.
+{
+  echo "needs_glibc=$(newest GLIBC "${others[@]}")"
+  echo "runtime_needs_glibc=$(newest GLIBC "${runtime[@]}")"
+  echo "needs_glibcxx=$(newest GLIBCXX "${others[@]}")"
+} > "$stage/needs"
+cat "$stage/needs"
+# shellcheck source=/dev/null
+source "$stage/needs"
+[[ $(printf '%s\n' "$needs_glibc" $newest_glibc | sort -V | tail -n 1) == "$newest_glibc" ]] || {
+  echo "tools/gpu/pack.sh: the archive needs glibc $needs_glibc, it may need $newest_glibc" >&2
+  exit 1
+}
 
 tar -C "$scratch" --sort=name --owner=0 --group=0 --numeric-owner --mtime=@0 -c tessera-gpu |
   xz -9 > dist/tessera-gpu.tar.xz

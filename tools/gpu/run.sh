@@ -62,6 +62,26 @@ step_speed() {
   sed -E 's/.*"images_per_s":([0-9.]+).*"utilisation":([0-9.]+).*"peak_rss_mb":.*/\1 images per s, utilisation \2/' <<< "$line"
 }
 
+# glibc: as new as the programs need, or one line. Where it is older than our C++ runtime needs, the
+# machine's own runtime serves, if it is new enough.
+source ./needs # needs_glibc, runtime_needs_glibc, needs_glibcxx
+glibc=$(getconf GNU_LIBC_VERSION | cut -d ' ' -f 2)
+older() { [[ $1 != "$2" && $(printf '%s\n' "$1" "$2" | sort -V | head -n 1) == "$1" ]]; }
+if older "$glibc" "$needs_glibc"; then
+  echo "this machine has glibc $glibc; the programs need $needs_glibc" >&2
+  exit 2
+fi
+if older "$glibc" "$runtime_needs_glibc"; then
+  mkdir -p lib/unused
+  for library in libstdc++.so.6 libgcc_s.so.1; do
+    [[ -e lib/$library ]] && mv "lib/$library" lib/unused/
+  done
+  echo "glibc $glibc is older than $runtime_needs_glibc: the machine's own C++ runtime is used"
+fi
+bin/tessera_cuda --version > /dev/null 2> needs.log || {
+  echo "the programs do not start; a C++ runtime with GLIBCXX_$needs_glibcxx is needed: $(head -n 1 needs.log)" >&2
+  exit 2
+}
 bin/tessera_cuda info | tee -a "$log"
 bin/tessera_cuda info --device cuda > /dev/null || exit 1 # says why there is no device
 echo
@@ -71,6 +91,8 @@ check 'product implementations' $limit bin/cuda_gemm_implementations_test
 check 'golden numbers' $limit bin/golden_cuda tests/golden --device cuda
 check 'CPU against GPU' $limit bin/parity_on_gpu_test
 check 'attention on tensor cores' $limit bin/attention_on_gpu_test
+check 'convolutions, cuDNN and our own' $limit bin/conv_on_gpu_test
+check 'the loader: copies, and views by the device' $limit bin/loader_on_gpu_test
 check 'three trainings' same_bytes
 check 'attention alone, batch 64, bf16' $limit bin/tessera_cuda bench ops --device cuda \
   --only attention --batch-size 64 --precision bf16
@@ -81,7 +103,7 @@ if sanitizer=$(PATH=$PATH:/usr/local/cuda/bin command -v compute-sanitizer); the
     options=(--tool "$tool" --error-exitcode 1)
     # One test fills the device on purpose; memcheck would count the refusal.
     [[ $tool == memcheck ]] && options+=(--report-api-errors no)
-    for program in parity_on_gpu_test cuda_kernels_test attention_on_gpu_test; do
+    for program in parity_on_gpu_test cuda_kernels_test attention_on_gpu_test loader_on_gpu_test; do
       check "$tool over $program" $limit "$sanitizer" "${options[@]}" "bin/$program"
     done
   done
