@@ -13,7 +13,7 @@
 //   };
 //
 // An op whose output is cheap to make again from what it saved may say so with
-// `bool can_recompute() const` and `Tensor recompute()`: see Saved::or_maker.
+// `bool can_recompute(int output) const` and `Tensor recompute()`: see Saved::or_maker.
 #pragma once
 
 #include <type_traits>
@@ -49,8 +49,8 @@ class OpNode final : public Node {
     }
   }
   void release() override { op_ = Op(); }
-  bool can_recompute() const override {
-    if constexpr (requires { op_.can_recompute(); }) return op_.can_recompute();
+  bool can_recompute(int output) const override {
+    if constexpr (requires { op_.can_recompute(output); }) return op_.can_recompute(output);
     return false;
   }
   Tensor recompute() override {

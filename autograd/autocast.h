@@ -19,7 +19,7 @@ struct CastPolicy {
     kLow,     // products: the first `inputs` are cast to the low dtype; others (a bias) stay
     kF32,     // losses, exponentials, sums: all to f32
     kWidest,  // where dtypes meet: all to the widest among them; one input alone stays as it is
-    kInside,  // layer norm: inputs stay, f32 inside, the result is low (autocast_result)
+    kInside,  // fused ops: inputs stay, f32 inside; a layer norm's result is low (autocast_result)
   };
   Kind kind;
   int inputs = 0;

@@ -28,6 +28,9 @@ Tensor pow(const Tensor& x, double exponent);
 Tensor add_scalar(const Tensor& x, double value);
 Tensor mul_scalar(const Tensor& x, double value);
 Tensor clamp(const Tensor& x, double low, double high);
+// gelu(x + b) and both gradients in one pass each: x (..., D) of a product without its bias, b (D,)
+// of x's dtype or f32.
+Tensor bias_gelu(const Tensor& x, const Tensor& b);
 Tensor where(const Tensor& condition, const Tensor& a, const Tensor& b);  // condition bool
 Tensor to(const Tensor& x, DType dtype);  // gradient flows between floating dtypes
 
@@ -100,6 +103,13 @@ Tensor max_pool2d(const Tensor& x, int64_t kernel, int64_t stride);
 // ---- Normalisation ----
 // Over the last dimension; w and b (D,) or undefined. Biased variance, two passes.
 Tensor layer_norm(const Tensor& x, const Tensor& w, const Tensor& b, double eps);
+// sum = x + r and normed = layer_norm(sum, w, b, eps) in one pass, and so their gradients: the step
+// of a residual stream x by a branch r of the same shape. Under autocast r may be low and x f32.
+struct NormedSum {
+  Tensor sum, normed;
+};
+NormedSum add_layer_norm(const Tensor& x, const Tensor& r, const Tensor& w, const Tensor& b,
+                         double eps);
 // x (N, C, ...): over all but C, with the batch's biased variance. mean and var (C,) of the batch
 // are returned for running statistics when asked for.
 struct BatchStatistics {
@@ -117,6 +127,12 @@ Tensor cross_entropy(const Tensor& logits, const Tensor& labels, double label_sm
                      int64_t ignore_index = -100);
 Tensor soft_cross_entropy(const Tensor& logits, const Tensor& target);  // both (N, C)
 Tensor mse_loss(const Tensor& x, const Tensor& target);
+// The mean square of pred (B, T, p p C) less the patches of imgs (B, C, H, W) that ids (B, T) name,
+// numbered row by row; in a patch row, column, channel (fastest), as unfold_patches has it. With
+// `normalise` each patch is first normalised to its mean and unbiased variance (MAE's
+// norm_pix_loss). imgs get no gradient. Half the gradient is made in forward's pass.
+Tensor patch_loss(const Tensor& pred, const Tensor& imgs, const Tensor& ids, int64_t patch,
+                  bool normalise);
 Tensor smooth_l1_loss(const Tensor& x, const Tensor& target, double beta = 1);
 // sum exp(t) (t - x) / N for log-probabilities x and t (N, C).
 Tensor kl_div_log_target_batchmean(const Tensor& x, const Tensor& target);
@@ -128,6 +144,12 @@ Tensor index_select(const Tensor& x, int64_t dim, const Tensor& index);  // inde
 Tensor embedding(const Tensor& weight, const Tensor& index);  // (V, D), (...) -> (..., D)
 // Rows of x (B, L, D) named by ids (B, K) -> (B, K, D).
 Tensor take_rows(const Tensor& x, const Tensor& ids);
+// Rows with the positions that belong to them, x (B, N, D) and one row more for all pictures, extra
+// (D,): y (B, T, D)[b, t] = row + positions[place[b, t]], where row is x[b, source[b, t]], or extra
+// where source[b, t] = N. positions (P, D). source (B, T) undefined: extra first, then x's rows in
+// turn; place (B, T) undefined: t. Under autocast x may be low.
+Tensor place_tokens(const Tensor& x, const Tensor& extra, const Tensor& source,
+                    const Tensor& positions, const Tensor& place);
 // x (..., D), mask bool (...) -> (M, D) in row-major order. The count M is read from the device.
 Tensor masked_select_rows(const Tensor& x, const Tensor& mask);
 

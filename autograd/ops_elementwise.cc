@@ -1,6 +1,7 @@
-// The elementwise ops of the table as differentiable functions, where, and casts.
+// The elementwise ops of the table as differentiable functions, bias and GELU, where, and casts.
 #include "autograd/apply.h"
 #include "autograd/functions.h"
+#include "engine/backend.h"
 #include "engine/raw.h"
 
 namespace tessera {
@@ -45,7 +46,7 @@ struct UnaryNode {
     raw::unary_backward_(kOp, read, dy, args);  // nobody else looks at dy: dx takes its place
     return {dy};
   }
-  bool can_recompute() const { return saves_of(kOp) == Saves::kInput; }
+  bool can_recompute(int) const { return saves_of(kOp) == Saves::kInput; }
   Tensor recompute() { return raw::unary(kOp, saved.get(kName), args); }
 };
 
@@ -76,6 +77,53 @@ struct BinaryNode {
                                        dy, node.wants(0), node.wants(1));
     return {node.wants(0) ? raw::sum_to(d.first, shape_a) : Tensor(),
             node.wants(1) ? raw::sum_to(d.second, shape_b) : Tensor()};
+  }
+};
+
+// gelu(x + b) with one b for each column: what follows a product, whose bias it adds. Keeps x and
+// b.
+struct BiasGeluOp {
+  static constexpr const char* kName = "bias_gelu";
+  static constexpr CastPolicy kCast = kCastInside;
+  Saved x, b;
+
+  Tensor forward(Wants wants, const Tensor& in_any, const Tensor& bias) {
+    TESSERA_CHECK(in_any.defined() && bias.defined() && is_floating(in_any.dtype()) &&
+                      in_any.ndim() >= 1 && bias.ndim() == 1 &&
+                      bias.size(0) == in_any.shape().back() &&
+                      (bias.dtype() == in_any.dtype() ||
+                       (bias.dtype() == DType::kF32 && in_any.dtype() != DType::kF64)),
+                  "[bias_gelu] bias {} does not fit x {}", describe(bias), describe(in_any));
+    const Tensor in = raw::contiguous(in_any);
+    if (wants.any()) {
+      x = Saved(in);
+      b = Saved(bias);
+    }
+    return activated(in, bias);
+  }
+  std::vector<Tensor> backward(Node& node, const Tensor& dy_any) {
+    const Tensor in = x.get(kName), bias = b.get(kName);
+    // Where nobody else looks at dy, dx takes its place.
+    const bool in_place = dy_any.is_unshared() && dy_any.is_contiguous();
+    const Tensor dy = raw::contiguous(dy_any);
+    const Tensor dx = in_place ? dy : Tensor::empty(in.shape(), in.dtype(), in.device());
+    Tensor db;
+    if (node.wants(1)) db = Tensor::zeros(bias.shape(), bias.dtype(), bias.device());
+    if (in.numel() > 0) {
+      in.backend().bias_gelu_backward(rows_of(in), bias.view(), rows_of(dy), rows_of(dx),
+                                      db.defined() ? db.view() : View{});
+    }
+    return {dx, db};
+  }
+  bool can_recompute(int) const { return true; }
+  Tensor recompute() { return activated(x.get(kName), b.get(kName)); }
+
+ private:
+  static View rows_of(const Tensor& t) { return raw::reshape(t, {-1, t.shape().back()}).view(); }
+  static Tensor activated(const Tensor& in, const Tensor& bias) {
+    Tensor y = Tensor::empty(in.shape(), in.dtype(), in.device());
+    if (in.numel() > 0) in.backend().bias_gelu(rows_of(in), bias.view(), rows_of(y));
+    return y;
   }
 };
 
@@ -151,6 +199,8 @@ TESSERA_UNARY_OPS_1(TESSERA_DEFINE_UNARY_1)
 TESSERA_UNARY_OPS_2(TESSERA_DEFINE_UNARY_2)
 TESSERA_BINARY_OPS(TESSERA_DEFINE_BINARY)
 TESSERA_COMPARE_OPS(TESSERA_DEFINE_COMPARE)
+
+Tensor bias_gelu(const Tensor& x, const Tensor& b) { return apply(BiasGeluOp{}, x, b); }
 
 Tensor where(const Tensor& condition, const Tensor& a, const Tensor& b) {
   return apply(WhereOp{}, condition, a, b);

@@ -81,6 +81,94 @@ struct TakeRowsOp {
   }
 };
 
+// Nothing is kept of the rows: the way back needs the indices alone.
+struct PlaceTokensOp {
+  static constexpr const char* kName = "place_tokens";
+  static constexpr CastPolicy kCast = kCastInside;
+  Saved source, place;
+  Shape shape_x, shape_table;
+  DType dtype_x = DType::kF32, dtype_extra = DType::kF32, dtype_table = DType::kF32;
+
+  Tensor forward(Wants wants, const Tensor& x_any, const Tensor& extra_any, const Tensor& from,
+                 const Tensor& table_any, const Tensor& at) {
+    check(x_any, extra_any, from, table_any, at);
+    const Tensor x = raw::contiguous(x_any), extra = raw::contiguous(extra_any);
+    const Tensor table = raw::contiguous(table_any);
+    shape_x = x.shape();
+    shape_table = table.shape();
+    dtype_x = x.dtype();
+    dtype_extra = extra.dtype();
+    dtype_table = table.dtype();
+    const bool same = dtype_x == dtype_extra && dtype_x == dtype_table;
+    const int64_t tokens = from.defined() ? from.size(1) : x.size(1) + 1;
+    Tensor y =
+        Tensor::empty({x.size(0), tokens, x.size(2)}, same ? dtype_x : DType::kF32, x.device());
+    if (y.numel() > 0) {
+      y.backend().place_tokens({.x = x.view(),
+                                .extra = extra.view(),
+                                .table = table.view(),
+                                .source = view_or_none(from),
+                                .place = view_or_none(at),
+                                .y = y.view()});
+    }
+    if (wants.any() && from.defined()) source = Saved(from);
+    if (wants[3] && at.defined()) place = Saved(at);
+    return y;
+  }
+
+  std::vector<Tensor> backward(Node& node, const Tensor& dy_any) {
+    const Tensor dy = raw::contiguous(dy_any);
+    const Tensor from = source.defined() ? source.get(kName) : Tensor();
+    Tensor dx = Tensor::empty(shape_x, dtype_x, dy.device()), dextra, dtable;
+    if (node.wants(1)) dextra = Tensor::zeros({shape_x[2]}, dtype_extra, dy.device());
+    PlaceTokensArgs args;
+    args.x = dx.view();
+    args.extra = view_or_none(dextra);
+    args.source = view_or_none(from);
+    args.y = dy.view();
+    dy.numel() > 0 ? dy.backend().place_tokens_backward(args) : raw::fill_(dx, 0);
+    if (node.wants(3)) dtable = raw::to(table_gradient(dy), dtype_table);
+    return {dx, dextra, Tensor(), dtable, Tensor()};
+  }
+
+ private:
+  static View view_or_none(const Tensor& t) { return t.defined() ? t.view() : View{}; }
+
+  // Learned positions: what arrived at each, pictures in turn.
+  Tensor table_gradient(const Tensor& dy) const {
+    if (!place.defined()) return raw::sum(dy, {0}, false);
+    const int64_t rows = dy.size(0) * dy.size(1), d = dy.size(2);
+    const Tensor index = raw::expand(raw::reshape(place.get(kName), {rows, 1}), {rows, d});
+    return raw::scatter_add(Tensor::zeros(shape_table, dy.dtype(), dy.device()), 0, index,
+                            raw::reshape(dy, {rows, d}));
+  }
+
+  static void check(const Tensor& x, const Tensor& extra, const Tensor& source, const Tensor& table,
+                    const Tensor& place) {
+    const bool rows = x.defined() && extra.defined() && table.defined() && x.ndim() == 3 &&
+                      table.ndim() == 2 && is_floating(x.dtype()) && extra.ndim() == 1 &&
+                      extra.size(0) == x.size(2) && table.size(1) == x.size(2) &&
+                      may_meet(x, extra) && may_meet(x, table);
+    TESSERA_CHECK(rows, "[place_tokens] x {}, extra row {} and positions {} do not fit",
+                  describe(x), describe(extra), describe(table));
+    const int64_t tokens = source.defined() && source.ndim() == 2 ? source.size(1) : x.size(1) + 1;
+    for (const Tensor* index : {&source, &place}) {
+      TESSERA_CHECK(!index->defined() || (index->dtype() == DType::kI64 &&
+                                          index->shape() == Shape({x.size(0), tokens})),
+                    "[place_tokens] source {} and place {} do not fit x {}", describe(source),
+                    describe(place), describe(x));
+    }
+    TESSERA_CHECK(place.defined() || tokens == table.size(0),
+                  "[place_tokens] {} tokens for {} positions", tokens, table.size(0));
+    TESSERA_CHECK(!source.defined() || raw::in_range(source, x.size(1) + 1),
+                  "[place_tokens] an index of source {} leaves x {} and the row behind it",
+                  describe(source), describe(x));
+    TESSERA_CHECK(!place.defined() || raw::in_range(place, table.size(0)),
+                  "[place_tokens] an index of place {} leaves positions {}", describe(place),
+                  describe(table));
+  }
+};
+
 }  // namespace
 
 Tensor gather(const Tensor& x, int64_t dim, const Tensor& index) {
@@ -93,6 +181,11 @@ Tensor index_select(const Tensor& x, int64_t dim, const Tensor& index) {
   return apply(IndexSelectOp{dim, {}, {}}, x, index);
 }
 Tensor take_rows(const Tensor& x, const Tensor& ids) { return apply(TakeRowsOp{}, x, ids); }
+
+Tensor place_tokens(const Tensor& x, const Tensor& extra, const Tensor& source,
+                    const Tensor& positions, const Tensor& place) {
+  return apply(PlaceTokensOp{}, x, extra, source, positions, place);
+}
 
 Tensor embedding(const Tensor& weight, const Tensor& index) {
   TESSERA_CHECK(weight.defined() && index.defined() && weight.ndim() == 2 &&

@@ -43,6 +43,41 @@ struct CrossEntropyOp {
   }
 };
 
+// The sum over all patches. Keeps pred less the patches, which the way back turns into the gradient
+// where it lies.
+struct PatchLossOp {
+  static constexpr const char* kName = "patch_loss";
+  static constexpr CastPolicy kCast = kCastInside;
+  int64_t patch = 1;
+  bool normalise = false;
+  double count = 1;  // the loss is the sum over it
+  Saved difference;
+
+  Tensor forward(Wants wants, const Tensor& pred_any, const Tensor& imgs_any, const Tensor& ids) {
+    const Tensor pred = raw::contiguous(pred_any), imgs = raw::contiguous(imgs_any);
+    count = static_cast<double>(pred.numel());
+    const Tensor losses =
+        Tensor::empty({pred.size(0) * pred.size(1)},
+                      pred.dtype() == DType::kF64 ? DType::kF64 : DType::kF32, pred.device());
+    Tensor diff;
+    if (wants[0]) diff = Tensor::empty(pred.shape(), pred.dtype(), pred.device());
+    pred.backend().patch_loss({.pred = pred.view(),
+                               .imgs = imgs.view(),
+                               .ids = raw::contiguous(ids).view(),
+                               .patch = patch,
+                               .normalise = normalise,
+                               .losses = losses.view(),
+                               .diff = diff.defined() ? diff.view() : View{}});
+    if (wants[0]) difference = Saved(diff);
+    return raw::unary(UnaryOp::kMulScalar, raw::sum(losses, {}, false), {1 / count, 0});
+  }
+  std::vector<Tensor> backward(Node&, const Tensor& dloss) {
+    const Tensor diff = difference.get(kName);
+    diff.backend().patch_loss_backward(dloss.view(), 1 / count, diff.view());
+    return {diff, Tensor(), Tensor()};
+  }
+};
+
 void check_pair(const char* op, const Tensor& x, const Tensor& target) {
   TESSERA_CHECK(x.defined() && target.defined() && x.shape() == target.shape() &&
                     may_meet(x, target) && is_floating(x.dtype()) && x.numel() > 0,
@@ -98,6 +133,26 @@ Tensor soft_cross_entropy(const Tensor& logits, const Tensor& target) {
 Tensor mse_loss(const Tensor& x, const Tensor& target) {
   check_pair("mse_loss", x, target);
   return mean(square(x - target));
+}
+
+Tensor patch_loss(const Tensor& pred, const Tensor& imgs, const Tensor& ids, int64_t patch,
+                  bool normalise) {
+  TESSERA_CHECK(pred.defined() && imgs.defined() && ids.defined() && pred.ndim() == 3 &&
+                    imgs.ndim() == 4 && is_floating(pred.dtype()) && may_meet(pred, imgs) &&
+                    patch > 0 && imgs.size(2) % patch == 0 && imgs.size(3) % patch == 0 &&
+                    pred.size(0) == imgs.size(0) && pred.size(2) == patch * patch * imgs.size(1),
+                "[patch_loss] pred {} does not fit patches of {} of pictures {}", describe(pred),
+                patch, describe(imgs));
+  TESSERA_CHECK(ids.dtype() == DType::kI64 && ids.shape() == Shape({pred.size(0), pred.size(1)}) &&
+                    pred.numel() > 0,
+                "[patch_loss] ids {} do not fit pred {}", describe(ids), describe(pred));
+  const int64_t patches = imgs.size(2) / patch * (imgs.size(3) / patch);
+  TESSERA_CHECK(raw::in_range(ids, patches), "[patch_loss] an index of {} leaves {} patches",
+                describe(ids), patches);
+  PatchLossOp op;
+  op.patch = patch;
+  op.normalise = normalise;
+  return apply(std::move(op), pred, imgs.detach(), ids);
 }
 
 // Huber's loss divided by beta: quadratic below beta, linear above.

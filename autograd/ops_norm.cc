@@ -63,75 +63,157 @@ struct LogSoftmaxOp {
   }
 };
 
-// Ba, Kiros and Hinton, 2016. Keeps the rows' mean and 1/deviation, not the normalised rows. Under
-// autocast x may be f32 (the residual stream) and y low; w and b stay f32.
-struct LayerNormOp {
-  static constexpr const char* kName = "layer_norm";
-  static constexpr CastPolicy kCast = kCastInside;
+View view_or_none(const Tensor& t) { return t.defined() ? t.view() : View{}; }
+View rows_or_none(const Tensor& t) { return t.defined() ? rows_of(t) : View{}; }
+
+// Ba, Kiros and Hinton, 2016: what a norm keeps and does, of x alone or of x + r. Keeps the rows'
+// mean and 1/deviation, not the normalised rows. Under autocast x may be f32 (the residual stream)
+// and y low; w and b stay f32.
+struct NormalisedRows {
   double eps = 1e-6;
-  Saved x, w, b, mean, rstd;
+  Saved rows, w, b, mean, rstd;
   DType affine_dtype = DType::kF32, result_dtype = DType::kF32;  // of w and b; of y
 
-  Tensor forward(Wants wants, const Tensor& in_any, const Tensor& w_any, const Tensor& b_any) {
-    check_rows(kName, in_any);
-    const int64_t d = in_any.shape().back();
+  // Of `in`, all contiguous; where there is a branch r, `in` is first made of x and r.
+  Tensor forward(const char* op, Wants wants, const Tensor& x, const Tensor& r, const Tensor& in,
+                 const Tensor& w_any, const Tensor& b_any) {
+    const int64_t d = in.shape().back();
     for (const Tensor* p : {&w_any, &b_any}) {
-      TESSERA_CHECK(!p->defined() ||
-                        (p->ndim() == 1 && p->size(0) == d &&
-                         (p->dtype() == in_any.dtype() || p->dtype() == statistics_dtype(in_any))),
-                    "[layer_norm] weight {}, bias {} do not fit x {}", describe(w_any),
-                    describe(b_any), describe(in_any));
+      TESSERA_CHECK(
+          !p->defined() || (p->ndim() == 1 && p->size(0) == d &&
+                            (p->dtype() == in.dtype() || p->dtype() == statistics_dtype(in))),
+          "[{}] weight {}, bias {} do not fit x {}", op, describe(w_any), describe(b_any),
+          describe(x));
     }
-    TESSERA_CHECK(d > 0, "[layer_norm] rows of x {} are empty", describe(in_any));
-    const Tensor in = raw::contiguous(in_any);
+    TESSERA_CHECK(d > 0, "[{}] rows of x {} are empty", op, describe(x));
     const Tensor weight = w_any.defined() ? raw::contiguous(w_any) : Tensor();
     const Tensor bias = b_any.defined() ? raw::contiguous(b_any) : Tensor();
-    const Tensor m = statistics(in), r = statistics(in);
+    const Tensor m = statistics(in), s = statistics(in);
     result_dtype = autocast_result(in.dtype());
-    Tensor y = normalised(in, weight, bias, m, r);
+    Tensor y = normalised(x, r, in, weight, bias, m, s);
     if (wants.any()) {
-      x = Saved(in);
+      rows = Saved(in);
       if (weight.defined()) w = Saved(weight);
       if (bias.defined()) b = Saved(bias);
       if (w_any.defined()) affine_dtype = w_any.dtype();
       if (b_any.defined()) affine_dtype = b_any.dtype();
       mean = Saved(m);
-      rstd = Saved(r);
+      rstd = Saved(s);
     }
     return y;
   }
-  std::vector<Tensor> backward(Node& node, const Tensor& dy_any) {
-    const Tensor in = x.get(kName), dy = raw::contiguous(dy_any);
-    const Tensor weight = w.defined() ? w.get(kName) : Tensor();
-    const int64_t d = in.shape().back();
-    Tensor dx = Tensor::empty(in.shape(), in.dtype(), in.device()), dw, db;
-    if (node.wants(1)) dw = Tensor::zeros({d}, affine_dtype, in.device());
-    if (node.wants(2)) db = Tensor::zeros({d}, affine_dtype, in.device());
-    if (in.numel() > 0) {
-      in.backend().layer_norm_backward(rows_of(in), view_or_none(weight), mean.get(kName).view(),
-                                       rstd.get(kName).view(), rows_of(dy), rows_of(dx),
-                                       view_or_none(dw), view_or_none(db));
-    }
-    return {dx, dw, db};
+
+  // From dy and, where something arrived at the rows themselves, dsum: into dx, which may be dsum,
+  // dr, dw and db, those that are defined.
+  void backward(const char* op, const Tensor& dy, const Tensor& dsum, const Tensor& dx,
+                const Tensor& dr, const Tensor& dw, const Tensor& db) const {
+    const Tensor in = rows.get(op), weight = w.defined() ? w.get(op) : Tensor();
+    if (in.numel() == 0) return;
+    in.backend().layer_norm_backward({.x = rows_of(in),
+                                      .w = view_or_none(weight),
+                                      .mean = mean.get(op).view(),
+                                      .rstd = rstd.get(op).view(),
+                                      .dy = rows_of(dy),
+                                      .dsum = rows_or_none(dsum),
+                                      .dx = rows_of(dx),
+                                      .dr = rows_or_none(dr),
+                                      .dw = view_or_none(dw),
+                                      .db = view_or_none(db)});
   }
-  bool can_recompute() const { return true; }
-  Tensor recompute() {
-    const Tensor in = x.get(kName);
-    return normalised(in, w.defined() ? w.get(kName) : Tensor(),
-                      b.defined() ? b.get(kName) : Tensor(), statistics(in), statistics(in));
+  Tensor affine_gradient(const Tensor& dy) const {
+    return Tensor::zeros({dy.shape().back()}, affine_dtype, dy.device());
+  }
+
+  Tensor made_again(const char* op) const {
+    const Tensor in = rows.get(op);
+    return normalised(in, {}, in, w.defined() ? w.get(op) : Tensor(),
+                      b.defined() ? b.get(op) : Tensor(), statistics(in), statistics(in));
   }
 
  private:
-  Tensor normalised(const Tensor& in, const Tensor& weight, const Tensor& bias, const Tensor& m,
-                    const Tensor& r) const {
+  Tensor normalised(const Tensor& x, const Tensor& r, const Tensor& in, const Tensor& weight,
+                    const Tensor& bias, const Tensor& m, const Tensor& s) const {
     Tensor y = Tensor::empty(in.shape(), result_dtype, in.device());
-    if (in.numel() > 0) {
-      in.backend().layer_norm(rows_of(in), view_or_none(weight), view_or_none(bias), eps,
-                              rows_of(y), m.view(), r.view());
-    }
+    if (in.numel() == 0) return y;
+    in.backend().layer_norm({.x = rows_of(x),
+                             .r = rows_or_none(r),
+                             .sum = r.defined() ? rows_of(in) : View{},
+                             .w = view_or_none(weight),
+                             .b = view_or_none(bias),
+                             .eps = eps,
+                             .y = rows_of(y),
+                             .mean = m.view(),
+                             .rstd = s.view()});
     return y;
   }
-  static View view_or_none(const Tensor& t) { return t.defined() ? t.view() : View{}; }
+};
+
+struct LayerNormOp {
+  static constexpr const char* kName = "layer_norm";
+  static constexpr CastPolicy kCast = kCastInside;
+  NormalisedRows norm;
+
+  Tensor forward(Wants wants, const Tensor& x, const Tensor& w, const Tensor& b) {
+    check_rows(kName, x);
+    const Tensor in = raw::contiguous(x);
+    return norm.forward(kName, wants, in, {}, in, w, b);
+  }
+  std::vector<Tensor> backward(Node& node, const Tensor& dy_any) {
+    const Tensor dy = raw::contiguous(dy_any);
+    const DType dtype = norm.rows.get(kName).dtype();
+    Tensor dx = Tensor::empty(dy.shape(), dtype, dy.device()), dw, db;
+    if (node.wants(1)) dw = norm.affine_gradient(dy);
+    if (node.wants(2)) db = norm.affine_gradient(dy);
+    norm.backward(kName, dy, {}, dx, {}, dw, db);
+    return {dx, dw, db};
+  }
+  bool can_recompute(int) const { return true; }
+  Tensor recompute() { return norm.made_again(kName); }
+};
+
+// The sum is kept as the norm's input; it is the next addition's as well. Its gradient and the
+// norm's are joined on the way to x and r, which have one gradient, each in its own dtype.
+struct AddLayerNormOp {
+  static constexpr const char* kName = "add_layer_norm";
+  static constexpr CastPolicy kCast = kCastInside;
+  NormalisedRows norm;
+  DType dtype_x = DType::kF32, dtype_r = DType::kF32;
+
+  std::vector<Tensor> forward(Wants wants, const Tensor& x_any, const Tensor& r_any,
+                              const Tensor& w, const Tensor& b) {
+    check_rows(kName, x_any);
+    check_rows(kName, r_any);
+    TESSERA_CHECK(x_any.shape() == r_any.shape() && may_meet(x_any, r_any),
+                  "[add_layer_norm] x {} and branch {} do not fit", describe(x_any),
+                  describe(r_any));
+    const Tensor x = raw::contiguous(x_any), r = raw::contiguous(r_any);
+    dtype_x = x.dtype();
+    dtype_r = r.dtype();
+    const Tensor sum =
+        Tensor::empty(x.shape(), dtype_x == dtype_r ? dtype_x : DType::kF32, x.device());
+    Tensor normed = norm.forward(kName, wants, x, r, sum, w, b);
+    return {sum, normed};
+  }
+  std::vector<Tensor> backward(Node& node, const std::vector<Tensor>& douts) {
+    const Tensor &dsum_any = douts[0], &dy_any = douts[1];
+    if (!dy_any.defined()) {  // nobody asked for the norm
+      return {raw::to(dsum_any, dtype_x), raw::to(dsum_any, dtype_r), {}, {}};
+    }
+    // Where nobody else looks at dsum, dx takes its place.
+    const bool in_place = dsum_any.defined() && dsum_any.is_unshared() &&
+                          dsum_any.is_contiguous() && dsum_any.dtype() == dtype_x;
+    const Tensor dsum = dsum_any.defined() ? raw::contiguous(dsum_any) : Tensor();
+    const Tensor dy = raw::contiguous(dy_any);
+    const Tensor dx = in_place ? dsum : Tensor::empty(dy.shape(), dtype_x, dy.device());
+    Tensor dr = dx, dw, db;
+    if (dtype_r != dtype_x) dr = Tensor::empty(dy.shape(), dtype_r, dy.device());
+    if (node.wants(2)) dw = norm.affine_gradient(dy);
+    if (node.wants(3)) db = norm.affine_gradient(dy);
+    norm.backward(kName, dy, dsum, dx, dtype_r != dtype_x ? dr : Tensor(), dw, db);
+    return {dx, dr, dw, db};
+  }
+  bool can_recompute(int output) const { return output == 1; }
+  Tensor recompute() { return norm.made_again(kName); }
 };
 
 }  // namespace
@@ -152,8 +234,15 @@ Tensor log_softmax(const Tensor& x, int64_t dim) {
 
 Tensor layer_norm(const Tensor& x, const Tensor& w, const Tensor& b, double eps) {
   LayerNormOp op;
-  op.eps = eps;
+  op.norm.eps = eps;
   return apply(std::move(op), x, w, b);
+}
+NormedSum add_layer_norm(const Tensor& x, const Tensor& r, const Tensor& w, const Tensor& b,
+                         double eps) {
+  AddLayerNormOp op;
+  op.norm.eps = eps;
+  const std::vector<Tensor> both = apply(std::move(op), x, r, w, b);
+  return {both[0], both[1]};
 }
 
 // Ioffe and Szegedy, 2015. A channel's values over the batch form a row: layer norm without

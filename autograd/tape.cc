@@ -256,7 +256,7 @@ Saved::Saved(const Tensor& t) : tensor_(t.detach()), version_(t.storage()->versi
 
 Saved Saved::or_maker(const Tensor& t) {
   const Variable* v = variable_of(t);
-  if (v == nullptr || v->leaf || !v->node->can_recompute()) return Saved(t);
+  if (v == nullptr || v->leaf || !v->node->can_recompute(v->output)) return Saved(t);
   Saved saved;
   saved.maker_ = v->node;
   return saved;

@@ -112,9 +112,12 @@ class Node {
   // no gradient for that input, or that it went into the input's sink.
   virtual std::vector<Tensor> backward(std::vector<Tensor> douts) = 0;
   virtual void release() = 0;  // drops saved tensors
-  // Whether the (only) output can be made again, cheaply and with the same bits, from what the node
-  // saved; and the output made again.
-  virtual bool can_recompute() const { return false; }
+  // Whether this output can be made again, cheaply and with the same bits, from what the node saved
+  // (one output at most can); and that output made again.
+  virtual bool can_recompute(int output) const {
+    (void)output;
+    return false;
+  }
   virtual Tensor recompute() { return {}; }
 
   // Whether input i wants a gradient.

@@ -80,14 +80,18 @@ class CpuBackend final : public Backend {
   void log_softmax_backward(const View& y, const View& dy, const View& dx) override {
     cpu::log_softmax_backward(y, dy, dx);
   }
-  void layer_norm(const View& x, const View& w, const View& b, double eps, const View& y,
-                  const View& mean, const View& rstd) override {
-    cpu::layer_norm(x, w, b, eps, y, mean, rstd);
+  void layer_norm(const LayerNormArgs& args) override { cpu::layer_norm(args); }
+  void layer_norm_backward(const LayerNormBackwardArgs& args) override {
+    cpu::layer_norm_backward(args);
   }
-  void layer_norm_backward(const View& x, const View& w, const View& mean, const View& rstd,
-                           const View& dy, const View& dx, const View& dw,
-                           const View& db) override {
-    cpu::layer_norm_backward(x, w, mean, rstd, dy, dx, dw, db);
+  void bias_gelu(const View& x, const View& b, const View& y) override { cpu::bias_gelu(x, b, y); }
+  void bias_gelu_backward(const View& x, const View& b, const View& dy, const View& dx,
+                          const View& db) override {
+    cpu::bias_gelu_backward(x, b, dy, dx, db);
+  }
+  void patch_loss(const PatchLossArgs& args) override { cpu::patch_loss(args); }
+  void patch_loss_backward(const View& dloss, double factor, const View& diff) override {
+    cpu::patch_loss_backward(dloss, factor, diff);
   }
   void cross_entropy(const View& logits, const View& labels, double label_smoothing,
                      int64_t ignore_index, const View& losses, const View& lse) override {
@@ -105,6 +109,10 @@ class CpuBackend final : public Backend {
   }
   void scatter_add(const View& s, const View& index, const View& x) override {
     cpu::scatter_add(s, index, x);
+  }
+  void place_tokens(const PlaceTokensArgs& args) override { cpu::place_tokens(args); }
+  void place_tokens_backward(const PlaceTokensArgs& args) override {
+    cpu::place_tokens_backward(args);
   }
   bool index_in_range(const View& index, int64_t n) override {
     return cpu::index_in_range(index, n);

@@ -38,24 +38,29 @@ void conv2d(const ConvArgs& args);
 void conv2d_dx(const ConvArgs& args);
 void conv2d_dw(const ConvArgs& args);
 
-// softmax.cc, layer_norm.cc, cross_entropy.cc
+// softmax.cc, layer_norm.cc, bias_gelu.cc, patch_loss.cc, cross_entropy.cc
 void softmax(const View& x, const View& y);
 void softmax_backward(const View& y, const View& dy, const View& dx);
 void log_softmax(const View& x, const View& y);
 void log_softmax_backward(const View& y, const View& dy, const View& dx);
-void layer_norm(const View& x, const View& w, const View& b, double eps, const View& y,
-                const View& mean, const View& rstd);
-void layer_norm_backward(const View& x, const View& w, const View& mean, const View& rstd,
-                         const View& dy, const View& dx, const View& dw, const View& db);
+void layer_norm(const LayerNormArgs& args);
+void layer_norm_backward(const LayerNormBackwardArgs& args);
+void bias_gelu(const View& x, const View& b, const View& y);
+void bias_gelu_backward(const View& x, const View& b, const View& dy, const View& dx,
+                        const View& db);
+void patch_loss(const PatchLossArgs& args);
+void patch_loss_backward(const View& dloss, double factor, const View& diff);
 void cross_entropy(const View& logits, const View& labels, double label_smoothing,
                    int64_t ignore_index, const View& losses, const View& lse);
 void cross_entropy_backward(const View& logits, const View& labels, double label_smoothing,
                             int64_t ignore_index, const View& lse, const View& dlosses,
                             const View& dlogits);
 
-// index.cc
+// index.cc, place_tokens.cc
 void gather(const View& x, const View& index, const View& y);
 void scatter_add(const View& s, const View& index, const View& x);
+void place_tokens(const PlaceTokensArgs& args);
+void place_tokens_backward(const PlaceTokensArgs& args);
 bool index_in_range(const View& index, int64_t n);
 
 // random.cc

@@ -184,49 +184,6 @@ struct Lane {
   }
 };
 
-// The type a dtype is computed in.
-template <class T>
-struct ComputeOf {
-  using type = int64_t;
-};
-template <>
-struct ComputeOf<float> {
-  using type = float;
-};
-template <>
-struct ComputeOf<Half> {
-  using type = float;
-};
-template <>
-struct ComputeOf<BFloat16> {
-  using type = float;
-};
-template <>
-struct ComputeOf<double> {
-  using type = double;
-};
-
-// Calls visit(C{}) with the compute type of dtype.
-template <class Visitor>
-decltype(auto) visit_compute(DType dtype, Visitor&& visit) {
-  switch (dtype) {
-    case DType::kF32:
-    case DType::kF16:
-    case DType::kBF16:
-      return visit(float{});
-    case DType::kF64:
-      return visit(double{});
-    default:
-      return visit(int64_t{});
-  }
-}
-// The same for kernels that exist for floating dtypes only.
-template <class Visitor>
-decltype(auto) visit_floating(DType dtype, Visitor&& visit) {
-  if (dtype == DType::kF64) return visit(double{});
-  return visit(float{});
-}
-
 // Contiguous binary16 to float and back, eight at a time; the same bits as one by one.
 inline void widen(const Half* from, int64_t n, float* to) {
   int64_t i = 0;

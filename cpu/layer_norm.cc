@@ -1,6 +1,9 @@
-// Layer norm of the rows of a contiguous (rows, n): y = (x - mean) rstd w + b, and its backward.
+// Layer norm of the rows of a contiguous (rows, n): y = (x - mean) rstd w + b, and its backward;
+// with a residual branch those of x + r, which is then added, and its gradient joined, row by row.
 // Rule: the variance is the mean square of x - mean, in a second pass; dw and db are summed over
 // fixed chunks of rows, the chunks in order.
+// With a branch, bytes an element in f32: forward 16 where addition and norm move 20, backward 16
+// instead of 24 (the gradient's addition reads two and writes one).
 #include <cmath>
 
 #include "cpu/kernels.h"
@@ -34,10 +37,23 @@ C mean_square_distance(const C* x, C mean, int64_t n) {
   return horizontal_sum(sum) / static_cast<C>(n);
 }
 
-// dx = rstd (g - mean(g) - xhat mean(g xhat)) with g = dy w; adds dy xhat to dw and dy to db.
+// Row `row` of x + r, as sum stores it.
 template <class C>
-void backward_row(const C* x, const C* dy, const C* w, C mean, C rstd, int64_t n, C* dx, C* dw,
-                  C* db) {
+const C* add_branch(const LayerNormArgs& args, int64_t row, int64_t n) {
+  const C *x = read_row<C>(args.x, row, n, 0), *r = read_row<C>(args.r, row, n, 1);
+  C* sum = start_row<C>(args.sum, row, n, 3);
+  for_each_lane<C>(n, [&](int64_t i, int64_t count) {
+    store_lane(load_lane(x + i, count) + load_lane(r + i, count), sum + i, count);
+  });
+  finish_row(sum, args.sum, row, n);
+  return read_row<C>(args.sum, row, n, 3);
+}
+
+// dx = dsum + rstd (g - mean(g) - xhat mean(g xhat)) with g = dy w; adds dy xhat to dw and dy to
+// db. dsum, dw and db may be nullptr.
+template <class C>
+void backward_row(const C* x, const C* dy, const C* dsum, const C* w, C mean, C rstd, int64_t n,
+                  C* dx, C* dw, C* db) {
   const Lane<C> center(mean), scale(rstd);
   Lane<C> sum_g(0.0), sum_gx(0.0);
   for_each_lane<C>(n, [&](int64_t i, int64_t count) {
@@ -56,7 +72,9 @@ void backward_row(const C* x, const C* dy, const C* w, C mean, C rstd, int64_t n
   for_each_lane<C>(n, [&](int64_t i, int64_t count) {
     const Lane<C> xhat = (load_lane(x + i, count) - center) * scale;
     const Lane<C> g = load_lane(dy + i, count) * load_lane(w + i, count);
-    store_lane(scale * (g - mean_g - xhat * mean_gx), dx + i, count);
+    Lane<C> d = scale * (g - mean_g - xhat * mean_gx);
+    if (dsum != nullptr) d = load_lane(dsum + i, count) + d;
+    store_lane(d, dx + i, count);
   });
 }
 
@@ -82,42 +100,41 @@ void sum_chunks(const C* partial, int64_t chunks, int64_t n, const View& dw, con
 
 }  // namespace
 
-void layer_norm(const View& x, const View& w, const View& b, double eps, const View& y,
-                const View& mean, const View& rstd) {
-  const int64_t rows = x.shape[0], n = x.shape[1];
+void layer_norm(const LayerNormArgs& args) {
+  const int64_t rows = args.x.shape[0], n = args.x.shape[1];
   if (rows * n == 0) return;
-  visit_floating(x.dtype, [&](auto tag) {
+  visit_floating(args.x.dtype, [&](auto tag) {
     using C = decltype(tag);
-    const C* scale = read_vector<C>(w, n, C(1), 4);
-    const C* shift = read_vector<C>(b, n, C(0), 5);
+    const C* scale = read_vector<C>(args.w, n, C(1), 4);
+    const C* shift = read_vector<C>(args.b, n, C(0), 5);
     parallel_rows(rows, n, [&](int64_t row) {
-      const C* in = read_row<C>(x, row, n, 0);
-      C* out = start_row<C>(y, row, n, 2);
+      const C* in =
+          args.r.data == nullptr ? read_row<C>(args.x, row, n, 0) : add_branch<C>(args, row, n);
+      C* out = start_row<C>(args.y, row, n, 2);
       const C center = row_sum(in, n) / static_cast<C>(n);
       const C variance = mean_square_distance(in, center, n);
-      const C inverse = C(1) / std::sqrt(variance + static_cast<C>(eps));
+      const C inverse = C(1) / std::sqrt(variance + static_cast<C>(args.eps));
       const Lane<C> center_lane(center), inverse_lane(inverse);
       for_each_lane<C>(n, [&](int64_t i, int64_t count) {
         const Lane<C> xhat = (load_lane(in + i, count) - center_lane) * inverse_lane;
         store_lane(xhat * load_lane(scale + i, count) + load_lane(shift + i, count), out + i,
                    count);
       });
-      finish_row(out, y, row, n);
-      write_element(mean, row, center);
-      write_element(rstd, row, inverse);
+      finish_row(out, args.y, row, n);
+      write_element(args.mean, row, center);
+      write_element(args.rstd, row, inverse);
     });
   });
 }
 
-void layer_norm_backward(const View& x, const View& w, const View& mean, const View& rstd,
-                         const View& dy, const View& dx, const View& dw, const View& db) {
-  const int64_t rows = x.shape[0], n = x.shape[1];
+void layer_norm_backward(const LayerNormBackwardArgs& args) {
+  const int64_t rows = args.x.shape[0], n = args.x.shape[1];
   if (n == 0) return;
-  visit_floating(x.dtype, [&](auto tag) {
+  visit_floating(args.x.dtype, [&](auto tag) {
     using C = decltype(tag);
     const int64_t chunks = (rows + kChunkRows - 1) / kChunkRows;
-    const bool sums = dw.data != nullptr || db.data != nullptr;
-    const C* scale = read_vector<C>(w, n, C(1), 4);
+    const bool sums = args.dw.data != nullptr || args.db.data != nullptr;
+    const C* scale = read_vector<C>(args.w, n, C(1), 4);
     C* partial = sums ? thread_scratch<C>(5, chunks * 2 * n) : nullptr;  // (chunks, 2, n)
     parallel_ranges(rows, kChunkRows, [&](int64_t begin, int64_t end) {
       C* sum = nullptr;
@@ -126,14 +143,16 @@ void layer_norm_backward(const View& x, const View& w, const View& mean, const V
         std::fill_n(sum, 2 * n, C(0));
       }
       for (int64_t row = begin; row < end; ++row) {
-        C* out = start_row<C>(dx, row, n, 2);
-        backward_row(read_row<C>(x, row, n, 0), read_row<C>(dy, row, n, 1), scale,
-                     read_element<C>(mean, row), read_element<C>(rstd, row), n, out, sum,
+        const C* more = args.dsum.data == nullptr ? nullptr : read_row<C>(args.dsum, row, n, 3);
+        C* out = start_row<C>(args.dx, row, n, 2);
+        backward_row(read_row<C>(args.x, row, n, 0), read_row<C>(args.dy, row, n, 1), more, scale,
+                     read_element<C>(args.mean, row), read_element<C>(args.rstd, row), n, out, sum,
                      sums ? sum + n : nullptr);
-        finish_row(out, dx, row, n);
+        finish_row(out, args.dx, row, n);
+        if (args.dr.data != nullptr) write_row(out, args.dr, row, n);
       }
     });
-    if (sums) sum_chunks(partial, chunks, n, dw, db);
+    if (sums) sum_chunks(partial, chunks, n, args.dw, args.db);
   });
 }
 

@@ -9,6 +9,7 @@
 
 #include "cpu/blocks.h"
 #include "cpu/kernels.h"
+#include "cpu/rows.h"
 
 namespace tessera::cpu {
 namespace {
@@ -85,15 +86,6 @@ C reduce_piece(const void* src, DType dtype, int64_t n) {
   C total = Op::finish(acc[0]);
   for (int k = 1; k < 4; ++k) total = Op::join(total, Op::finish(acc[k]));
   return total;
-}
-
-// join(to, from) brings `pieces` partial results into the first, as a tree: of 46,000 pieces one
-// after another the f32 sum of three million numbers would lose its fourth digit.
-template <class Join>
-void join_pairwise(int64_t pieces, Join&& join) {
-  for (int64_t width = 1; width < pieces; width *= 2) {
-    for (int64_t at = 0; at + width < pieces; at += 2 * width) join(at, at + width);
-  }
 }
 
 template <class C>

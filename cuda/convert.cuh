@@ -50,39 +50,6 @@ __host__ __device__ To convert_to(From x) {
   }
 }
 
-// The type a dtype is computed in.
-template <class T>
-struct ComputeOf {
-  using type = int64_t;
-};
-template <>
-struct ComputeOf<float> {
-  using type = float;
-};
-template <>
-struct ComputeOf<Half> {
-  using type = float;
-};
-template <>
-struct ComputeOf<BFloat16> {
-  using type = float;
-};
-template <>
-struct ComputeOf<double> {
-  using type = double;
-};
-
-// Calls visit(C{}) with the compute type of a dtype; the second for floating dtypes only.
-template <class Visitor>
-void visit_compute(DType dtype, Visitor&& visit) {
-  if (!is_floating(dtype)) return visit(int64_t{});
-  dtype == DType::kF64 ? visit(double{}) : visit(float{});
-}
-template <class Visitor>
-void visit_floating(DType dtype, Visitor&& visit) {
-  dtype == DType::kF64 ? visit(double{}) : visit(float{});
-}
-
 // Element i of an array whose dtype is known at run time: one branch, the same for the whole warp.
 template <class C>
 __device__ C load_element(const void* data, DType dtype, int64_t i) {

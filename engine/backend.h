@@ -47,6 +47,48 @@ struct AttentionBackwardArgs {
   View dbias;             // (H, N, M) contiguous, summed over B; data == nullptr: not wanted
 };
 
+// y = (x - mean) rstd w + b for each row of x, everything contiguous (rows, n). With a branch r the
+// rows are those of sum = x + r, as sum stores them.
+struct LayerNormArgs {
+  View x;
+  View r, sum;  // data == nullptr, both or none: no branch
+  View w, b;    // (n,); data == nullptr: 1 and 0
+  double eps = 0;
+  View y;
+  View mean, rstd;  // (rows,)
+};
+
+// dx = dy through the norm, and dsum, which arrived at its rows from elsewhere, on top.
+struct LayerNormBackwardArgs {
+  View x;  // the rows that were normalised: forward's x, or its sum
+  View w, mean, rstd;
+  View dy;
+  View dsum;    // data == nullptr: none
+  View dx;      // may be dsum itself
+  View dr;      // dx in another dtype; data == nullptr: not wanted
+  View dw, db;  // (n,); data == nullptr: not wanted
+};
+
+// y (B, T, D)[b, t] = row + table[place[b, t]], where row is x[b, source[b, t]] or, where source
+// says N, `extra`. x (B, N, D), extra (D,), table (P, D), y and their gradients are contiguous,
+// each of its own floating dtype; source and place i64 (B, T), any strides.
+struct PlaceTokensArgs {
+  View x, extra, table;
+  View source;  // data == nullptr: extra first, then x's rows in turn; T = N + 1
+  View place;   // data == nullptr: t; P = T
+  View y;
+};
+
+// pred (B, T, p p C) against the patches that ids (B, T) i64, contiguous, name of pictures imgs
+// (B, C, H, W): numbered row by row; within one row, column, channel (fastest). All contiguous.
+struct PatchLossArgs {
+  View pred, imgs, ids;
+  int64_t patch = 1;       // p
+  bool normalise = false;  // each patch by its mean and unbiased deviation (variance + 1e-6)
+  View losses;             // (B T,): a patch's sum of squared differences
+  View diff;               // like pred: pred - patch; data == nullptr: not wanted
+};
+
 // x (N, C, H, W), w (O, C / groups, kh, kw), y (N, O, oh, ow), all contiguous.
 struct ConvArgs {
   View x, w, y;
@@ -140,13 +182,16 @@ class Backend {
   virtual void softmax_backward(const View& y, const View& dy, const View& dx) = 0;
   virtual void log_softmax(const View& x, const View& y) = 0;
   virtual void log_softmax_backward(const View& y, const View& dy, const View& dx) = 0;
-  // w and b (n,) may be data == nullptr: 1 and 0. mean and rstd (rows,).
-  virtual void layer_norm(const View& x, const View& w, const View& b, double eps, const View& y,
-                          const View& mean, const View& rstd) = 0;
-  // dw and db (n,); data == nullptr: not wanted.
-  virtual void layer_norm_backward(const View& x, const View& w, const View& mean, const View& rstd,
-                                   const View& dy, const View& dx, const View& dw,
-                                   const View& db) = 0;
+  virtual void layer_norm(const LayerNormArgs& args) = 0;
+  virtual void layer_norm_backward(const LayerNormBackwardArgs& args) = 0;
+  // y = gelu(x + b), b (n,) of any stride; x, y, dy and dx of one dtype. dx may be dy itself; db
+  // (n,) is dx summed over the rows, data == nullptr: not wanted.
+  virtual void bias_gelu(const View& x, const View& b, const View& y) = 0;
+  virtual void bias_gelu_backward(const View& x, const View& b, const View& dy, const View& dx,
+                                  const View& db) = 0;
+  virtual void patch_loss(const PatchLossArgs& args) = 0;
+  // diff = 2 diff (dloss factor), in place: the gradient of factor times the sum of the losses.
+  virtual void patch_loss_backward(const View& dloss, double factor, const View& diff) = 0;
   // losses and lse (rows,); labels i64 (rows,). A row whose label is `ignore_index` loses 0.
   virtual void cross_entropy(const View& logits, const View& labels, double label_smoothing,
                              int64_t ignore_index, const View& losses, const View& lse) = 0;
@@ -159,6 +204,11 @@ class Backend {
   virtual void gather(const View& x, const View& index, const View& y) = 0;  // y (outer, k, inner)
   // x[o, index[o, j, i], i] += s[o, j, i], j ascending.
   virtual void scatter_add(const View& s, const View& index, const View& x) = 0;
+  virtual void place_tokens(const PlaceTokensArgs& args) = 0;
+  // From dy in args.y: dx in args.x and dextra in args.extra, each summed over what it was read
+  // for, t ascending, then b; extra.data == nullptr: not wanted. The table and its places do not
+  // matter.
+  virtual void place_tokens_backward(const PlaceTokensArgs& args) = 0;
   virtual bool index_in_range(const View& index, int64_t n) = 0;  // all 0 <= index < n
 
   // Random numbers: four elements from 4 b on share key.block(b); y contiguous f32 or f64.

@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <string_view>
+#include <type_traits>
 
 namespace tessera {
 
@@ -95,6 +96,49 @@ decltype(auto) visit_dtype(DType dtype, Visitor&& visit) {
       break;
   }
   return visit(bool{});
+}
+
+// The type that elements of T are computed in.
+template <class T>
+struct ComputeOf {
+  using type = int64_t;
+};
+template <>
+struct ComputeOf<float> {
+  using type = float;
+};
+template <>
+struct ComputeOf<Half> {
+  using type = float;
+};
+template <>
+struct ComputeOf<BFloat16> {
+  using type = float;
+};
+template <>
+struct ComputeOf<double> {
+  using type = double;
+};
+
+// Calls visit(C{}) with the type that dtype is computed in.
+template <class Visitor>
+decltype(auto) visit_compute(DType dtype, Visitor&& visit) {
+  switch (dtype) {
+    case DType::kF32:
+    case DType::kF16:
+    case DType::kBF16:
+      return visit(float{});
+    case DType::kF64:
+      return visit(double{});
+    default:
+      return visit(int64_t{});
+  }
+}
+// The same for kernels that exist for floating dtypes only.
+template <class Visitor>
+decltype(auto) visit_floating(DType dtype, Visitor&& visit) {
+  if (dtype == DType::kF64) return visit(double{});
+  return visit(float{});
 }
 
 // One element from one type to another, through float where a half is involved.

@@ -107,12 +107,12 @@ ModelCost cost_of(const MaeConfig& c) {
             double(c.depth) * encoder.macs(visible) + visible * dim * width +
                 double(c.decoder_depth) * decoder.macs(all) + removed * width * values);
 
-  // Beside the blocks: patch vectors; final norms' input and output; the decoder's gathered rows;
-  // prediction, target and their difference.
+  // Beside the blocks: patch vectors; final norms' input and output; the decoder's rows that are
+  // to be predicted, and what the prediction misses them by.
   cost.activation_bytes =
       kBytesOfKept *
           (kept * values + visible * 2 * dim + double(c.depth) * visible * encoder.kept() +
-           double(c.decoder_depth) * all * decoder.kept() + removed * (2 * width + 2 * values)) +
+           double(c.decoder_depth) * all * decoder.kept() + removed * (2 * width + values)) +
       4 * all * decoder.at_work();
   return cost;
 }

@@ -4,7 +4,6 @@
 #include <cmath>
 
 #include "autograd/functions.h"
-#include "autograd/tape.h"
 #include "engine/raw.h"
 #include "nn/checkpointed.h"
 #include "nn/init.h"
@@ -114,45 +113,36 @@ void Mae::check_images(const Tensor& imgs) const {
 }
 
 Tensor Mae::encode(const Tensor& imgs, const Tensor& ids_keep) const {
+  return encode(imgs, ids_keep, ids_keep.defined() ? tokens_of(ids_keep) : Tensor());
+}
+
+Tensor Mae::encode(const Tensor& imgs, const Tensor& ids, const Tensor& places) const {
   check_images(imgs);
-  const int64_t batch = imgs.size(0);
-  Tensor vectors = patch_vectors(imgs, config_.patch);                // (B, L, C p p)
-  Tensor positions = slice(pos_embed_, 1, 1, 1 + config_.patches());  // (1, L, D)
-  if (ids_keep.defined()) {
-    vectors = raw::take_rows(vectors, ids_keep);               // (B, K, C p p)
-    positions = embedding(select(positions, 0, 0), ids_keep);  // (B, K, D)
-  }
-  const Tensor patches = patch_embed_(vectors) + positions;
-  const Tensor cls = cls_token_ + slice(pos_embed_, 1, 0, 1);
-  const Tensor x = cat({expand(cls, {batch, 1, config_.dim}), patches}, 1);  // (B, 1 + K, D)
-  return norm_(run(blocks_, x));
+  Tensor vectors = patch_vectors(imgs, config_.patch);        // (B, L, C p p)
+  if (ids.defined()) vectors = raw::take_rows(vectors, ids);  // (B, K, C p p)
+  const Tensor x = place_tokens(patch_embed_(vectors), reshape(cls_token_, {-1}), {},
+                                select(pos_embed_, 0, 0), places);  // (B, 1 + K, D)
+  return norm_(run(blocks_, x)).normed;
 }
 
-Tensor Mae::run(const ModuleList<TransformerBlock>& blocks, Tensor x) const {
+Stream Mae::run(const ModuleList<TransformerBlock>& blocks, const Tensor& x) const {
+  Stream stream{x};
   for (const TransformerBlock& block : blocks) {
-    x = checkpointing_ ? checkpointed([&block](const Tensor& in) { return block(in); }, x)
-                       : block(x);
+    const auto step = [&block](const Tensor& in) { return block(in); };
+    stream = checkpointing_ ? Stream{checkpointed(step, stream.x)} : block(stream);
   }
-  return x;
+  return stream;
 }
 
-Tensor Mae::decode(const Tensor& latent, const Masking& masking) const {
-  const int64_t batch = latent.size(0);
-  const Tensor visible = decoder_embed_(latent);  // (B, 1 + K, E)
-  // One mask token a picture is enough: every removed patch gathers the same row.
-  const Tensor mask_token = expand(mask_token_, {batch, 1, config_.decoder_dim});
-  const Tensor rows = cat({visible, mask_token}, 1);  // (B, 2 + K, E)
-  return run(decoder_blocks_, take_rows(rows, masking.decoder_rows) + decoder_pos_embed_);
+Stream Mae::decode(const Tensor& latent, const Masking& masking) const {
+  // One mask token is enough: every removed patch takes the same row.
+  const Tensor x =
+      place_tokens(decoder_embed_(latent), reshape(mask_token_, {-1}), masking.decoder_rows,
+                   select(decoder_pos_embed_, 0, 0), {});  // (B, 1 + L, E)
+  return run(decoder_blocks_, x);
 }
 
 Tensor Mae::predict(const Tensor& tokens) const { return decoder_pred_(decoder_norm_(tokens)); }
-
-Tensor Mae::target(const Tensor& patches) const {
-  if (!config_.norm_pix_loss) return patches;
-  const NoGrad no_grad;
-  const Tensor centred = patches - mean(patches, {-1}, true);
-  return centred / sqrt(var(patches, {-1}, true) + 1e-6);
-}
 
 MaeOutput Mae::forward(const Tensor& imgs, const Masking& masks, bool everything) const {
   check_images(imgs);
@@ -160,20 +150,21 @@ MaeOutput Mae::forward(const Tensor& imgs, const Masking& masks, bool everything
                 "[mae] masks {} do not fit {} pictures of {} patches", describe(masks.ids_restore),
                 imgs.size(0), config_.patches());
   const Masking masking = masks.to(imgs.device());
-  const Tensor latent = encode(imgs, masking.ids_keep);
-  const Tensor tokens = decode(latent, masking);  // (B, 1 + L, E)
-  const Tensor patches = unfold_patches(imgs, config_.patch);
-  const Tensor wanted = target(raw::take_rows(patches, masking.ids_removed));  // (B, L - K, p p C)
+  const Tensor latent = encode(imgs, masking.ids_keep, masking.visible_tokens);
+  const Tensor tokens = decode(latent, masking).sum();  // (B, 1 + L, E)
+  const auto loss_of = [&](const Tensor& removed) {     // predictions (B, L - K, p p C)
+    return patch_loss(removed, imgs, masking.ids_removed, config_.patch, config_.norm_pix_loss);
+  };
   MaeOutput out;
   if (everything) {
     const Tensor pred = predict(tokens);  // (B, 1 + L, p p C)
-    out.loss = mse_loss(take_rows(pred, masking.removed_tokens), wanted);
+    out.loss = loss_of(take_rows(pred, masking.removed_tokens));
     out.latent = latent;
     out.pred = slice(pred, 1, 1, 1 + config_.patches());
     out.mask = masking.mask();
     out.ids_restore = masking.ids_restore;
   } else {
-    out.loss = mse_loss(predict(take_rows(tokens, masking.removed_tokens)), wanted);
+    out.loss = loss_of(predict(take_rows(tokens, masking.removed_tokens)));
   }
   return out;
 }

@@ -67,14 +67,15 @@ class Mae : public Module {
   // The patches of imgs named by ids_keep (B, K), or all of them when it is undefined, through the
   // encoder: (B, 1 + K, dim), class token first.
   Tensor encode(const Tensor& imgs, const Tensor& ids_keep = {}) const;
-  // What the prediction head must match, without gradient: (B, L, p p C) -> the same.
-  Tensor target(const Tensor& patches) const;
 
  private:
-  Tensor decode(const Tensor& latent, const Masking& masking) const;  // (B, 1 + L, decoder_dim)
+  // The patches that ids name, or all, whose places among the tokens, class token first, are
+  // `places`.
+  Tensor encode(const Tensor& imgs, const Tensor& ids, const Tensor& places) const;
+  Stream decode(const Tensor& latent, const Masking& masking) const;  // (B, 1 + L, decoder_dim)
   Tensor predict(const Tensor& tokens) const;                         // (..., decoder_dim) -> ppC
   // x (B, N, D) through a tower of blocks.
-  Tensor run(const ModuleList<TransformerBlock>& blocks, Tensor x) const;
+  Stream run(const ModuleList<TransformerBlock>& blocks, const Tensor& x) const;
   void check_images(const Tensor& imgs) const;
 
   MaeConfig config_;

@@ -22,9 +22,21 @@ Tensor Masking::mask() const {
 Masking Masking::to(Device device) const {
   return {.ids_keep = raw::to(ids_keep, device),
           .ids_removed = raw::to(ids_removed, device),
+          .visible_tokens = raw::to(visible_tokens, device),
           .removed_tokens = raw::to(removed_tokens, device),
           .ids_restore = raw::to(ids_restore, device),
           .decoder_rows = raw::to(decoder_rows, device)};
+}
+
+Tensor tokens_of(const Tensor& patches) {
+  const int64_t batch = patches.size(0), listed = patches.size(1);
+  const std::vector<int64_t> ids = patches.to_vector<int64_t>();
+  std::vector<int64_t> tokens;
+  for (int64_t b = 0; b < batch; ++b) {
+    tokens.push_back(0);
+    for (int64_t i = 0; i < listed; ++i) tokens.push_back(1 + ids[b * listed + i]);
+  }
+  return Tensor::from(tokens, {batch, 1 + listed}, patches.device());
 }
 
 int64_t kept_patches(int64_t patches, double mask_ratio) {
@@ -60,8 +72,10 @@ Masking random_masking(const Tensor& noise, int64_t kept) {
   }
   for (const int64_t patch : gone) gone_tokens.push_back(patch + 1);
   const Device device = noise.device();
-  return {.ids_keep = Tensor::from(keep, {batch, kept}, device),
+  const Tensor ids_keep = Tensor::from(keep, {batch, kept}, device);
+  return {.ids_keep = ids_keep,
           .ids_removed = Tensor::from(gone, {batch, removed}, device),
+          .visible_tokens = tokens_of(ids_keep),
           .removed_tokens = Tensor::from(gone_tokens, {batch, removed}, device),
           .ids_restore = Tensor::from(restore, {batch, patches}, device),
           .decoder_rows = Tensor::from(rows, {batch, 1 + patches}, device)};

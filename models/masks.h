@@ -15,7 +15,8 @@ namespace tessera {
 struct Masking {
   Tensor ids_keep;        // (B, K) visible patches in shuffled, not sorted, order
   Tensor ids_removed;     // (B, L - K) the others
-  Tensor removed_tokens;  // (B, L - K) the same as tokens
+  Tensor visible_tokens;  // (B, 1 + K) the class token, then the visible patches as tokens
+  Tensor removed_tokens;  // (B, L - K) the removed ones as tokens
   Tensor ids_restore;     // (B, L) place of each patch in the shuffled order; >= K: removed
   Tensor decoder_rows;    // (B, 1 + L) each token's row in [class, K visible, one mask token]
 
@@ -24,6 +25,9 @@ struct Masking {
   Tensor mask() const;  // (B, L) f32: 0 visible, 1 removed
   Masking to(Device device) const;
 };
+
+// Patches (B, K) as tokens behind the class token: (B, 1 + K). Read on the host.
+Tensor tokens_of(const Tensor& patches);
 
 // int(L (1 - ratio)) in double arithmetic, as the reference counts.
 int64_t kept_patches(int64_t patches, double mask_ratio);

@@ -107,15 +107,17 @@ Tensor VitTrunk::run(const Tensor& imgs, const Tensor& mask, const Look& look) c
   }
   x = cat({expand(cls_token_, {batch, 1, config_.dim}), x}, 1);  // (B, 1 + L, D)
   if (pos_embed_.defined()) x = x + pos_embed_;
+  Stream stream{x};
   for (int64_t i = 0; i < config_.depth; ++i) {
-    if (look) look(i, x);
+    if (look) look(i, stream.sum());
     const TransformerBlock& block = blocks_[static_cast<size_t>(i)];
-    const bool runs_again = checkpointing_ && i >= frozen_blocks_;  // others have no backward pass
     // A shared bias is looked up for each block: a block that runs again in the backward pass then
     // depends on its input and on parameters alone.
+    const bool runs_again = checkpointing_ && i >= frozen_blocks_;  // others have no backward pass
     const auto step = [this, &block](const Tensor& in) { return block(in, shared_bias()); };
-    x = runs_again ? checkpointed(step, x) : step(x);
+    stream = runs_again ? Stream{checkpointed(step, stream.sum())} : block(stream, shared_bias());
   }
+  x = stream.sum();
   if (look) look(config_.depth, x);
   return x;
 }

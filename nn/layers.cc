@@ -1,7 +1,6 @@
 // The small layers.
 #include "nn/layers.h"
 
-#include "autograd/functions.h"
 #include "autograd/tape.h"
 #include "engine/raw.h"
 #include "nn/step_random.h"
@@ -20,7 +19,13 @@ LayerNorm::LayerNorm(int64_t dim, double eps) : eps_(eps) {
   add_parameter("bias", bias_, {dim});
 }
 
+Tensor Stream::sum() const { return branch.defined() ? x + branch : x; }
+
 Tensor LayerNorm::operator()(const Tensor& x) const { return layer_norm(x, weight_, bias_, eps_); }
+NormedSum LayerNorm::operator()(const Stream& in) const {
+  if (!in.branch.defined()) return {in.x, (*this)(in.x)};
+  return add_layer_norm(in.x, in.branch, weight_, bias_, eps_);
+}
 
 BatchNorm::BatchNorm(int64_t channels, double eps, double momentum, bool affine)
     : eps_(eps), momentum_(momentum) {

@@ -2,6 +2,7 @@
 // Rule: names and shapes of parameters are PyTorch's; no layer draws its own initial weights.
 #pragma once
 
+#include "autograd/functions.h"
 #include "nn/module.h"
 
 namespace tessera {
@@ -12,9 +13,19 @@ class Linear : public Module {
   Linear(int64_t in, int64_t out, bool with_bias = true);
   Tensor operator()(const Tensor& x) const;
   const Tensor& weight() const { return weight_; }
+  const Tensor& bias() const { return bias_; }  // undefined without one
 
  private:
   Tensor weight_, bias_;
+};
+
+// A residual stream between two steps: x + branch. The addition is left to the norm that comes
+// next, which makes it in its own pass.
+struct Stream {
+  Tensor x;
+  Tensor branch = {};  // like x; undefined: nothing to add
+
+  Tensor sum() const;
 };
 
 // Over the last dimension; weight and bias (dim,).
@@ -22,6 +33,7 @@ class LayerNorm : public Module {
  public:
   LayerNorm(int64_t dim, double eps);
   Tensor operator()(const Tensor& x) const;
+  NormedSum operator()(const Stream& in) const;  // the stream's sum, and that normed
 
  private:
   double eps_;

@@ -83,7 +83,9 @@ Mlp::Mlp(int64_t dim, int64_t hidden) : fc1_(dim, hidden), fc2_(hidden, dim) {
   add_child("fc2", fc2_);
 }
 
-Tensor Mlp::operator()(const Tensor& x) const { return fc2_(gelu(fc1_(x))); }
+Tensor Mlp::operator()(const Tensor& x) const {
+  return fc2_(bias_gelu(linear(x, fc1_.weight()), fc1_.bias()));
+}
 
 TransformerBlock::TransformerBlock(const BlockOptions& options)
     : norm1_(options.dim, options.norm_eps),
@@ -102,12 +104,18 @@ TransformerBlock::TransformerBlock(const BlockOptions& options)
   add_child("drop_path", drop_path_);
 }
 
-Tensor TransformerBlock::operator()(const Tensor& x, const Tensor& attention_bias) const {
+Stream TransformerBlock::operator()(const Stream& in, const Tensor& attention_bias) const {
   const auto scaled = [](const Tensor& gamma, const Tensor& t) {
     return gamma.defined() ? gamma * t : t;
   };
-  const Tensor y = x + drop_path_(scaled(gamma_1_, attn_(norm1_(x), attention_bias)));
-  return y + drop_path_(scaled(gamma_2_, mlp_(norm2_(y))));
+  const NormedSum x = norm1_(in);
+  const NormedSum y =
+      norm2_(Stream{x.sum, drop_path_(scaled(gamma_1_, attn_(x.normed, attention_bias)))});
+  return {y.sum, drop_path_(scaled(gamma_2_, mlp_(y.normed)))};
+}
+
+Tensor TransformerBlock::operator()(const Tensor& x, const Tensor& attention_bias) const {
+  return (*this)(Stream{x}, attention_bias).sum();
 }
 
 Tensor TransformerBlock::attention_probabilities(const Tensor& x,

@@ -67,6 +67,8 @@ class TransformerBlock : public Module {
  public:
   explicit TransformerBlock(const BlockOptions& options);
   Tensor operator()(const Tensor& x, const Tensor& attention_bias = {}) const;  // (B, N, D)
+  // The same with the last addition left to whoever is next: a tower hands the stream on.
+  Stream operator()(const Stream& in, const Tensor& attention_bias = {}) const;
   // Who looks at whom in this block when x enters it: (B, heads, N, N), each query's row of sum 1.
   Tensor attention_probabilities(const Tensor& x, const Tensor& attention_bias = {}) const;
 

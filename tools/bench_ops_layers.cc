@@ -88,6 +88,11 @@ void add_norm_rows(OpRows* rows) {
   rows->add("layer_norm", {leaf(tokens), leaf({kNarrow}), leaf({kNarrow})},
             rows->work(8.0 * t, 2 * t), rows->work(11.0 * t, 3 * t),
             [](const Tensors& in) { return layer_norm(in[0], in[1], in[2], 1e-6); });
+  // Backward of the norm's result alone.
+  rows->add("add_layer_norm", {leaf(tokens), leaf(tokens), leaf({kNarrow}), leaf({kNarrow})},
+            rows->work(9.0 * t, 4 * t), rows->work(11.0 * t, 3 * t), [](const Tensors& in) {
+              return add_layer_norm(in[0], in[1], in[2], in[3], 1e-6).normed;
+            });
   rows->add("batch_norm_train", {leaf(map), leaf({64}), leaf({64})}, rows->work(8.0 * m, 2 * m),
             rows->work(11.0 * m, 3 * m),
             [](const Tensors& in) { return batch_norm_train(in[0], in[1], in[2], 1e-5); });
@@ -116,6 +121,9 @@ void add_loss_rows(OpRows* rows) {
             [](const Tensors& in) { return soft_cross_entropy(in[0], in[1]); });
   rows->add("mse_loss", {leaf(pixels), data(pixels)}, rows->work(3.0 * p, 2 * p),
             rows->work(2.0 * p, 3 * p), [](const Tensors& in) { return mse_loss(in[0], in[1]); });
+  rows->add("patch_loss", {leaf(pixels), data({b, 3, 224, 224}), indices({b, kRemoved}, kPatches)},
+            rows->work(3.0 * p, 3 * p), rows->work(2.0 * p, 2 * p),
+            [](const Tensors& in) { return patch_loss(in[0], in[1], in[2], 16, false); });
   rows->add("smooth_l1_loss", {leaf(pixels), data(pixels)}, rows->work(4.0 * p, 2 * p),
             rows->work(3.0 * p, 3 * p),
             [](const Tensors& in) { return smooth_l1_loss(in[0], in[1]); });

@@ -37,6 +37,9 @@ void add_elementwise_rows(OpRows* rows) {
 #undef TESSERA_UNARY_ROW_1
 #undef TESSERA_UNARY_ROW_2
 
+  rows->add("bias_gelu", {leaf(hidden), leaf({kHidden})}, rows->work(2.0 * n, 2 * n),
+            rows->work(2.0 * n, 3 * n), [](const Tensors& in) { return bias_gelu(in[0], in[1]); });
+
   // Two operands: the residual stream. An addition's gradient passes through uncopied.
   const Shape tokens = {rows->batch, kTokens, kNarrow};
   const int64_t t = numel_of(tokens);
@@ -135,6 +138,13 @@ void add_index_rows(OpRows* rows) {
             [](const Tensors& in) { return scatter_add(in[0], 1, in[1], in[2]); });
   rows->add("take_rows", {leaf(tokens), indices({b, kRemoved}, kTokens)}, rows->move(2 * r),
             rows->work(r, r + t), [](const Tensors& in) { return take_rows(in[0], in[1]); });
+  // The decoder's tokens: 50 rows of a picture, the mask token for the others.
+  const int64_t v = b * kVisible * kNarrow;
+  rows->add("place_tokens",
+            {leaf({b, kVisible, kNarrow}), leaf({kNarrow}), data({kTokens, kNarrow}),
+             indices({b, kTokens}, kVisible + 1)},
+            rows->work(t, v + t), rows->work(t, v + t),
+            [](const Tensors& in) { return place_tokens(in[0], in[1], in[3], in[2], {}); });
   const int64_t all = b * kPatches * kWidth, some = b * kMasked * kWidth;
   rows->add("index_select", {leaf({b * kPatches, kWidth}), indices({b * kMasked}, b * kPatches)},
             rows->move(2 * some), rows->work(some, some + all),

@@ -27,6 +27,10 @@ TEST_CASE("the four policies") {
   CHECK(exp(y).dtype() == DType::kF32);
   CHECK(sum(y).dtype() == DType::kF32);
   CHECK(gelu(y).dtype() == DType::kBF16);
+  CHECK(bias_gelu(y, b).dtype() == DType::kBF16);
+  const NormedSum stream = add_layer_norm(x, raw::to(x, DType::kBF16), scale, scale, 1e-6);
+  CHECK(stream.sum.dtype() == DType::kF32);
+  CHECK(stream.normed.dtype() == DType::kBF16);
   CHECK(reshape(x, {8, 4}).dtype() == DType::kF32);
 
   // A checking dtype stays what it is.

@@ -112,6 +112,15 @@ TEST_CASE("rows") {
       compare("layer_norm " + size,
               [](const Tensors& in) { return layer_norm(in[0], in[1], in[2], 1e-6); }, {x, w, b});
     }
+    if (n > 1) {
+      compare("add_layer_norm " + size,
+              [](const Tensors& in) {
+                const NormedSum s = add_layer_norm(in[0], in[1], in[2], in[3], 1e-6);
+                return s.sum + s.normed;
+              },
+              {x, random({3, 7, n}, 8), w, b});
+    }
+    compare("bias_gelu " + size, [](const Tensors& in) { return bias_gelu(in[0], in[1]); }, {x, b});
     compare("cross_entropy " + size,
             [](const Tensors& in) { return cross_entropy(in[0], in[1], 0.1); },
             {random({21, n}, 4), indices({21}, n, 5)});
@@ -164,6 +173,16 @@ TEST_CASE("indexing") {
             {random({2, n, 3}, 1), indices({2, 40, 3}, n, 2)});
     compare("embedding " + size, [](const Tensors& in) { return embedding(in[0], in[1]); },
             {random({n, 12}, 1), indices({700}, n, 2)});
+    compare("place_tokens " + size,
+            [](const Tensors& in) { return place_tokens(in[0], in[1], in[3], in[2], in[4]); },
+            {random({2, 9, n}, 1), random({n}, 2), random({11, n}, 3), indices({2, 23}, 10, 4),
+             indices({2, 23}, 11, 5)});
+    compare("patch_loss " + size,
+            [n](const Tensors& in) {
+              const Tensor imgs = raw::to(random({2, n, 4, 6}, 2), in[0].device());
+              return patch_loss(in[0], imgs, in[1], 2, true);
+            },
+            {random({2, 5, 4 * n}, 1), indices({2, 5}, 6, 3)});
     compare("scatter_add " + size,
             [](const Tensors& in) { return scatter_add(in[0], 1, in[1], in[2]); },
             {random({2, n}, 1), indices({2, 600}, n, 2), random({2, 600}, 3)});

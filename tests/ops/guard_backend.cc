@@ -228,17 +228,43 @@ class GuardBackend final : public Backend {
   void log_softmax_backward(const View& y, const View& dy, const View& dx) override {
     real().log_softmax_backward(y, dy, Guarded("log_softmax_backward", dx).view());
   }
-  void layer_norm(const View& x, const View& w, const View& b, double eps, const View& y,
-                  const View& mean, const View& rstd) override {
-    real().layer_norm(x, w, b, eps, Guarded("layer_norm", y).view(),
-                      Guarded("layer_norm", mean).view(), Guarded("layer_norm", rstd).view());
+  void layer_norm(const LayerNormArgs& args) override {
+    const Guarded sum("layer_norm", args.sum), y("layer_norm", args.y),
+        mean("layer_norm", args.mean), rstd("layer_norm", args.rstd);
+    LayerNormArgs moved = args;
+    moved.sum = sum.view();
+    moved.y = y.view();
+    moved.mean = mean.view();
+    moved.rstd = rstd.view();
+    real().layer_norm(moved);
   }
-  void layer_norm_backward(const View& x, const View& w, const View& mean, const View& rstd,
-                           const View& dy, const View& dx, const View& dw,
-                           const View& db) override {
-    real().layer_norm_backward(x, w, mean, rstd, dy, Guarded("layer_norm_backward", dx).view(),
-                               Guarded("layer_norm_backward", dw).view(),
-                               Guarded("layer_norm_backward", db).view());
+  void layer_norm_backward(const LayerNormBackwardArgs& args) override {
+    const Guarded dx("layer_norm_backward", args.dx), dr("layer_norm_backward", args.dr),
+        dw("layer_norm_backward", args.dw), db("layer_norm_backward", args.db);
+    LayerNormBackwardArgs moved = args;
+    moved.dx = dx.view();
+    moved.dr = dr.view();
+    moved.dw = dw.view();
+    moved.db = db.view();
+    real().layer_norm_backward(moved);
+  }
+  void bias_gelu(const View& x, const View& b, const View& y) override {
+    real().bias_gelu(x, b, Guarded("bias_gelu", y).view());
+  }
+  void bias_gelu_backward(const View& x, const View& b, const View& dy, const View& dx,
+                          const View& db) override {
+    real().bias_gelu_backward(x, b, dy, Guarded("bias_gelu_backward", dx).view(),
+                              Guarded("bias_gelu_backward", db).view());
+  }
+  void patch_loss(const PatchLossArgs& args) override {
+    const Guarded losses("patch_loss", args.losses), diff("patch_loss", args.diff);
+    PatchLossArgs moved = args;
+    moved.losses = losses.view();
+    moved.diff = diff.view();
+    real().patch_loss(moved);
+  }
+  void patch_loss_backward(const View& dloss, double factor, const View& diff) override {
+    real().patch_loss_backward(dloss, factor, Guarded("patch_loss_backward", diff, true).view());
   }
   void cross_entropy(const View& logits, const View& labels, double label_smoothing,
                      int64_t ignore_index, const View& losses, const View& lse) override {
@@ -258,6 +284,19 @@ class GuardBackend final : public Backend {
   }
   void scatter_add(const View& s, const View& index, const View& x) override {
     real().scatter_add(s, index, Guarded("scatter_add", x, true).view());
+  }
+  void place_tokens(const PlaceTokensArgs& args) override {
+    const Guarded y("place_tokens", args.y);
+    PlaceTokensArgs moved = args;
+    moved.y = y.view();
+    real().place_tokens(moved);
+  }
+  void place_tokens_backward(const PlaceTokensArgs& args) override {
+    const Guarded x("place_tokens_backward", args.x), extra("place_tokens_backward", args.extra);
+    PlaceTokensArgs moved = args;
+    moved.x = x.view();
+    moved.extra = extra.view();
+    real().place_tokens_backward(moved);
   }
   bool index_in_range(const View& index, int64_t n) override {
     return real().index_in_range(index, n);

@@ -222,6 +222,48 @@ Row to_row() {
   return row;
 }
 
+Row bias_gelu_row() {
+  Row row{"bias_gelu", {}, {}};
+  for (const Shape& shape : {Shape{2, 3, 4}, Shape{5}, Shape{0, 4}, Shape{70, 1}, Shape{3, 9}}) {
+    row.cases.push_back({.label = to_string(shape),
+                         .inputs = {normal(shape), normal({shape.back()})},
+                         .call = [](const Tensors& in) { return bias_gelu(in[0], in[1]); },
+                         .reference =
+                             [=](const Arrays& in) {
+                               return build(shape, [&](const Dims& i) {
+                                 const double x = in[0](i) + in[1]({i[shape.size() - 1]});
+                                 return 0.5 * x * std::erfc(-x / std::sqrt(2.0));
+                               });
+                             }});
+  }
+  row.refusals = {{"a bias of another width",
+                   [] {
+                     bias_gelu(f32({2, 3}), f32({2}));
+                   },
+                   {"(2, 3)", "(2,)"}},
+                  {"a bias for each row",
+                   [] {
+                     bias_gelu(f32({2, 3}), f32({2, 3}));
+                   },
+                   {"(2, 3)"}},
+                  {"two dtypes",
+                   [] {
+                     bias_gelu(f32({2, 3}), f64({3}));
+                   },
+                   {"f32", "f64"}},
+                  {"no bias",
+                   [] {
+                     bias_gelu(f32({2, 3}), {});
+                   },
+                   {"(2, 3)"}},
+                  {"integers",
+                   [] {
+                     bias_gelu(i64({2, 3}), i64({3}));
+                   },
+                   {"i64"}}};
+  return row;
+}
+
 }  // namespace
 
 std::vector<Row> elementwise_rows() {
@@ -242,6 +284,7 @@ std::vector<Row> elementwise_rows() {
   rows.push_back(unary_row(
       "clamp", [](const Tensor& x) { return clamp(x, -0.5, 0.75); },
       [](double x) { return x < -0.5 ? -0.5 : (x > 0.75 ? 0.75 : x); }, -2.5, 2.5));
+  rows.push_back(bias_gelu_row());
   rows.push_back(where_row());
   rows.push_back(to_row());
   return rows;

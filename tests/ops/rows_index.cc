@@ -136,6 +136,78 @@ Row index_select_row() {
   return row;
 }
 
+Row place_tokens_row() {
+  Row row{"place_tokens", {}, {}};
+  struct Args {
+    Shape x;
+    int64_t tokens;  // 0: the extra row first, then all of x
+    int64_t positions;
+    bool placed;
+  };
+  for (const Args& a : {Args{{2, 3, 4}, 0, 6, true},
+                        {{2, 3, 4}, 5, 5, false},
+                        {{2, 3, 9}, 7, 4, true},
+                        {{3, 2, 2}, 0, 3, false},
+                        {{1, 1, 1}, 2, 2, false},
+                        {{0, 3, 4}, 5, 5, false}}) {
+    const int64_t tokens = a.tokens > 0 ? a.tokens : a.x[1] + 1, d = a.x[2];
+    const Shape listed = {a.x[0], tokens};
+    Case c{.label = fmt::format("{}, {}, {}", a.x, a.tokens > 0 ? "chosen" : "in turn",
+                                a.placed ? "placed" : "in place"),
+           .inputs = {normal(a.x), normal({d}), normal({a.positions, d}),
+                      index_below(listed, a.x[1] + 1), index_below(listed, a.positions)},
+           .call =
+               [a](const Tensors& in) {
+                 return place_tokens(in[0], in[1], a.tokens > 0 ? in[3] : Tensor(), in[2],
+                                     a.placed ? in[4] : Tensor());
+               },
+           .reference =
+               [=](const Arrays& in) {
+                 return build({a.x[0], tokens, d}, [&](const Dims& i) {
+                   const int64_t rows = a.x[1];
+                   const int64_t source =
+                       a.tokens > 0 ? whole(in[3]({i[0], i[1]})) : (i[1] == 0 ? rows : i[1] - 1);
+                   const int64_t place = a.placed ? whole(in[4]({i[0], i[1]})) : i[1];
+                   return (source == rows ? in[1]({i[2]}) : in[0]({i[0], source, i[2]})) +
+                          in[2]({place, i[2]});
+                 });
+               },
+           .roundings = 4};
+    row.cases.push_back(c);
+  }
+  row.refusals = {{"a source beyond the row behind x",
+                   [] {
+                     place_tokens(f32({2, 3, 4}), f32({4}), i64({2, 5}, 4), f32({5, 4}), {});
+                   },
+                   {"(2, 3, 4)"}},
+                  {"a place beyond the positions",
+                   [] {
+                     place_tokens(f32({2, 3, 4}), f32({4}), {}, f32({5, 4}), i64({2, 4}, 5));
+                   },
+                   {"(5, 4)"}},
+                  {"too few positions",
+                   [] {
+                     place_tokens(f32({2, 3, 4}), f32({4}), {}, f32({3, 4}), {});
+                   },
+                   {"4", "3"}},
+                  {"an extra row of another width",
+                   [] {
+                     place_tokens(f32({2, 3, 4}), f32({3}), {}, f32({4, 4}), {});
+                   },
+                   {"(3,)"}},
+                  {"a source of another batch",
+                   [] {
+                     place_tokens(f32({2, 3, 4}), f32({4}), i64({1, 4}), f32({4, 4}), {});
+                   },
+                   {"(1, 4)"}},
+                  {"two dtypes",
+                   [] {
+                     place_tokens(f32({2, 3, 4}), f64({4}), {}, f32({4, 4}), {});
+                   },
+                   {"f32", "f64"}}};
+  return row;
+}
+
 Row embedding_row() {
   Row row{"embedding", {}, {}};
   for (const auto& [weight, index] : {std::pair{Shape{6, 4}, Shape{2, 3}},
@@ -243,8 +315,8 @@ Row masked_select_rows_row() {
 }  // namespace
 
 std::vector<Row> index_rows() {
-  return {gather_row(),    scatter_add_row(), index_select_row(),
-          embedding_row(), take_rows_row(),   masked_select_rows_row()};
+  return {gather_row(),       scatter_add_row(), index_select_row(),      embedding_row(),
+          place_tokens_row(), take_rows_row(),   masked_select_rows_row()};
 }
 
 }  // namespace tessera::ops_test

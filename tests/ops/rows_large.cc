@@ -55,6 +55,15 @@ std::vector<Row> large_rows() {
              [](const Tensors& in) { return layer_norm(in[0], in[1], in[2], 1e-6); }),
        large("(3, 333, 37)", {normal({3, 333, 37}), normal({37}), normal({37})},
              [](const Tensors& in) { return layer_norm(in[0], in[1], in[2], 1e-6); })});
+  put("add_layer_norm",
+      {large("(4, 197, 192)",
+             {normal({4, 197, 192}), normal({4, 197, 192}), normal({192}), normal({192})},
+             [](const Tensors& in) {
+               const NormedSum s = add_layer_norm(in[0], in[1], in[2], in[3], 1e-6);
+               return s.sum * s.normed;
+             })});
+  put("bias_gelu", {large("(4, 197, 768)", {normal({4, 197, 768}), normal({768})},
+                          [](const Tensors& in) { return bias_gelu(in[0], in[1]); })});
   const auto unary = [](const Shape& shape, Tensor (*f)(const Tensor&)) {
     return large(to_string(shape), {normal(shape)}, [f](const Tensors& in) { return f(in[0]); });
   };
@@ -83,6 +92,15 @@ std::vector<Row> large_rows() {
              [](const Tensors& in) { return take_rows(in[0], in[1]); })});
   put("embedding", {large("(900, 96) by (40, 50)", {normal({900, 96}), index_below({40, 50}, 900)},
                           [](const Tensors& in) { return embedding(in[0], in[1]); })});
+  put("place_tokens",
+      {large("(16, 50, 192) among 197",
+             {normal({16, 50, 192}), normal({192}), normal({197, 192}), index_below({16, 197}, 51)},
+             [](const Tensors& in) { return place_tokens(in[0], in[1], in[3], in[2], {}); })});
+  put("patch_loss",
+      {large(
+          "(4, 147, 768)",
+          {normal({4, 147, 768}), constant(normal({4, 3, 224, 224})), index_below({4, 147}, 196)},
+          [](const Tensors& in) { return patch_loss(in[0], in[1], in[2], 16, true); })});
   put("scatter_add",
       {large("(30, 4000) twice",
              {normal({30, 4000}), index_below({30, 8000}, 4000), normal({30, 8000})},

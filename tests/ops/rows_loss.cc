@@ -155,6 +155,71 @@ std::vector<Row> pair_rows() {
                    kl_div_log_target_batchmean, divergence)};
 }
 
+Row patch_loss_row() {
+  Row row{"patch_loss", {}, {}};
+  struct Args {
+    Shape imgs;
+    int64_t patch, listed;
+    bool normalise;
+  };
+  for (const Args& a : {Args{{2, 3, 4, 6}, 2, 4, false},
+                        {{2, 3, 4, 6}, 2, 4, true},
+                        {{1, 1, 3, 6}, 3, 5, true},
+                        {{3, 2, 2, 2}, 1, 2, false}}) {
+    const int64_t p = a.patch, channels = a.imgs[1], across = a.imgs[3] / p;
+    const Shape shape = {a.imgs[0], a.listed, p * p * channels};
+    const auto loss = [=](const Arrays& in) {
+      double total = 0;
+      for (int64_t b = 0; b < shape[0]; ++b) {
+        for (int64_t t = 0; t < shape[1]; ++t) {
+          const auto id = static_cast<int64_t>(in[2]({b, t}));
+          std::vector<double> patch;
+          for (int64_t r = 0; r < p; ++r) {
+            for (int64_t x = 0; x < p; ++x) {
+              for (int64_t c = 0; c < channels; ++c) {
+                patch.push_back(in[1]({b, c, id / across * p + r, id % across * p + x}));
+              }
+            }
+          }
+          double mean = 0, var = 0;
+          for (const double v : patch) mean += v / double(patch.size());
+          for (const double v : patch) var += (v - mean) * (v - mean) / double(patch.size() - 1);
+          for (size_t i = 0; i < patch.size(); ++i) {
+            const double wanted =
+                a.normalise ? (patch[i] - mean) / std::sqrt(var + 1e-6) : patch[i];
+            const double d = in[0]({b, t, static_cast<int64_t>(i)}) - wanted;
+            total += d * d;
+          }
+        }
+      }
+      return Array({}, total / double(shape[0] * shape[1] * shape[2]));
+    };
+    row.cases.push_back({.label = fmt::format("patches of {} in {}{}", p, a.imgs,
+                                              a.normalise ? ", normalised" : ""),
+                         .inputs = {normal(shape), constant(normal(a.imgs, 0.5, 0.3)),
+                                    index_below({shape[0], shape[1]}, a.imgs[2] / p * across)},
+                         .call =
+                             [a](const Tensors& in) {
+                               return patch_loss(in[0], in[1], in[2], a.patch, a.normalise);
+                             },
+                         .reference = loss,
+                         .expandable = !a.normalise,
+                         .widens = true});
+  }
+  const auto call = [](const Tensor& pred, const Tensor& imgs, const Tensor& ids) {
+    return [=] { patch_loss(pred, imgs, ids, 2, false); };
+  };
+  const Shape imgs = {2, 3, 4, 6};
+  row.refusals = {
+      {"a patch beyond the last", call(f32({2, 4, 12}), f32(imgs), i64({2, 4}, 6)), {"6"}},
+      {"values that make no patch", call(f32({2, 4, 11}), f32(imgs), i64({2, 4})), {"(2, 4, 11)"}},
+      {"ids of another shape", call(f32({2, 4, 12}), f32(imgs), i64({2, 3})), {"(2, 3)"}},
+      {"ids that are no i64", call(f32({2, 4, 12}), f32(imgs), f32({2, 4})), {"f32"}},
+      {"pictures that do not divide", call(f32({2, 4, 12}), f32({2, 3, 5, 6}), i64({2, 4})), {"5"}},
+      {"two dtypes", call(f32({2, 4, 12}), f64(imgs), i64({2, 4})), {"f32", "f64"}}};
+  return row;
+}
+
 // The reference draws from the key itself, as the header promises.
 Row drop_row(bool path) {
   Row row{path ? "drop_path" : "dropout", {}, {}};
@@ -193,6 +258,7 @@ Row drop_row(bool path) {
 std::vector<Row> loss_rows() {
   std::vector<Row> rows = pair_rows();
   rows.push_back(cross_entropy_row());
+  rows.push_back(patch_loss_row());
   rows.push_back(drop_row(false));
   rows.push_back(drop_row(true));
   return rows;

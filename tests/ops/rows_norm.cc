@@ -104,6 +104,84 @@ Row layer_norm_row() {
   return row;
 }
 
+// The sum, the norm, and both at once, whose gradients meet in one pass.
+Row add_layer_norm_row() {
+  Row row{"add_layer_norm", {}, {}};
+  enum Part { kSum, kNormed, kBoth };
+  for (const Part part : {kBoth, kNormed, kSum}) {
+    for (const Norm& n : {Norm{{2, 2, 6}, 1e-6},
+                          {{3, 5}, 1e-5, 1, 0, false},
+                          {{4}, 1e-6},
+                          {{0, 4}, 1e-6},
+                          {{1, 1}, 1e-2}}) {
+      const int64_t width = n.shape.back();
+      const auto take = [=](const NormedSum& s) {
+        if (part == kBoth) return stack({s.sum, s.normed}, 0);
+        return part == kSum ? s.sum : s.normed;
+      };
+      Case c{.label = fmt::format("{} of {}{}",
+                                  part == kBoth ? "both" : (part == kSum ? "the sum" : "the norm"),
+                                  n.shape, n.affine ? "" : " without weights"),
+             .inputs = {normal(n.shape), normal(n.shape)},
+             .call =
+                 [=](const Tensors& in) {
+                   return take(add_layer_norm(in[0], in[1], n.affine ? in[2] : Tensor(),
+                                              n.affine ? in[3] : Tensor(), n.eps));
+                 },
+             .reference =
+                 [=](const Arrays& in) {
+                   const Array sum =
+                       build(n.shape, [&](const Dims& i) { return in[0](i) + in[1](i); });
+                   const int last = n.shape.size() - 1;
+                   const Array normed = normalised(
+                       sum, n.affine ? &in[2] : nullptr, n.affine ? &in[3] : nullptr, n.eps,
+                       sum.size() / width, [&](const Dims& i) { return sum.position(i) / width; },
+                       [=](const Dims& i) { return i[last]; });
+                   if (part != kBoth) return part == kSum ? sum : normed;
+                   Shape two = n.shape;
+                   two.insert(0, 2);
+                   return build(two, [&](const Dims& i) {
+                     Dims at = i;
+                     at.erase(0);
+                     return i[0] == 0 ? sum(at) : normed(at);
+                   });
+                 },
+             .roundings = 4};
+      if (n.affine) c.inputs.insert(c.inputs.end(), {normal({width}, 1, 0.3), normal({width})});
+      if (n.affine && part == kSum) {  // which does not depend on them
+        for (size_t k : {2, 3}) c.inputs[k] = constant(c.inputs[k]);
+      }
+      row.cases.push_back(c);
+    }
+  }
+  row.refusals = {{"a branch of another shape",
+                   [] {
+                     add_layer_norm(f32({2, 4}), f32({1, 4}), f32({4}), f32({4}), 1e-6);
+                   },
+                   {"(2, 4)", "(1, 4)"}},
+                  {"a branch of another dtype",
+                   [] {
+                     add_layer_norm(f32({2, 4}), f64({2, 4}), f32({4}), f32({4}), 1e-6);
+                   },
+                   {"f32", "f64"}},
+                  {"a weight of another width",
+                   [] {
+                     add_layer_norm(f32({2, 4}), f32({2, 4}), f32({3}), f32({3}), 1e-6);
+                   },
+                   {"(2, 4)", "(3,)"}},
+                  {"no branch",
+                   [] {
+                     add_layer_norm(f32({2, 4}), {}, f32({4}), f32({4}), 1e-6);
+                   },
+                   {}},
+                  {"integers",
+                   [] {
+                     add_layer_norm(i64({2, 4}), i64({2, 4}), {}, {}, 1e-6);
+                   },
+                   {"i64"}}};
+  return row;
+}
+
 Row batch_norm_row() {
   Row row{"batch_norm_train", {}, {}};
   for (const Norm& n : {Norm{{5, 3}, 1e-5}, {{2, 2, 3, 2}, 1e-5}, {{3, 2, 4}, 1e-5, 1, 0, false}}) {
@@ -240,8 +318,8 @@ Row softmax_row(bool logarithm) {
 }  // namespace
 
 std::vector<Row> norm_rows() {
-  return {layer_norm_row(), batch_norm_row(), group_norm_row(), softmax_row(false),
-          softmax_row(true)};
+  return {layer_norm_row(), add_layer_norm_row(), batch_norm_row(),
+          group_norm_row(), softmax_row(false),   softmax_row(true)};
 }
 
 }  // namespace tessera::ops_test

@@ -50,7 +50,7 @@ std::vector<std::string> declared_functions(const std::string& functions_h,
   std::set<std::string> names;
   // A declaration starts its line with its result; `operator+` and the macros' bodies do not match.
   static const std::regex kDeclaration(
-      R"(^(?:std::vector<Tensor>|Tensor|BatchStatistics) (\w+)\()");
+      R"(^(?:std::vector<Tensor>|Tensor|BatchStatistics|NormedSum) (\w+)\()");
   static const std::regex kEntry(R"(^\s+X\(\w+, (\w+)[,)])");
   static const std::regex kOneLineEntry(R"(^#define TESSERA_UNARY_OPS_\d\(X\) X\(\w+, (\w+),)");
   for (const auto& [text, patterns] :

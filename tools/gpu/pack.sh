@@ -14,6 +14,7 @@ programs=(
   tools/tessera_cuda
   tests/ops/cuda_test
   tests/ops/cuda_gemm_implementations_test
+  tests/autograd/cuda_fused_bits_test
   tests/engine/cuda_kernels_test
   tests/cuda/parity_on_gpu_test
   tests/cuda/attention_on_gpu_test

@@ -88,6 +88,7 @@ echo
 check 'op table' $limit bin/cuda_test
 check 'kernels' $limit bin/cuda_kernels_test
 check 'product implementations' $limit bin/cuda_gemm_implementations_test
+check 'fused ops against their parts' $limit bin/cuda_fused_bits_test
 check 'golden numbers' $limit bin/golden_cuda tests/golden --device cuda
 check 'CPU against GPU' $limit bin/parity_on_gpu_test
 check 'attention on tensor cores' $limit bin/attention_on_gpu_test
