@@ -3,12 +3,15 @@
 #include "cuda/vendor.h"
 
 #include "cuda/emulator/memory.h"
+#include "cuda/emulator/queue.h"
 
 namespace tessera::cuda::vendor {
 
 void gemm(const GemmArgs& args) {
-  const emulator::OpenMemory open;
-  backend(Device::kCpu).gemm(args);
+  emulator::queue([args] {
+    const emulator::OpenMemory open;
+    backend(Device::kCpu).gemm(args);
+  });
 }
 
 }  // namespace tessera::cuda::vendor

@@ -15,6 +15,7 @@ programs=(
   tests/engine/cuda_kernels_test
   tests/cuda/parity_on_gpu_test
   tests/cuda/attention_on_gpu_test
+  tests/cuda/graph_on_gpu_test
   tests/golden_cuda
 )
 
