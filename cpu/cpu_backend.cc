@@ -124,6 +124,10 @@ class CpuBackend final : public Backend {
     cpu::dropout(key, p, group, x, y);
   }
 
+  void judge_step(const StepRule& rule, const View& losses, const View& sum_squares,
+                  StepState* state) override {
+    cpu::judge_step(rule, losses, sum_squares, state);
+  }
   void adamw(const AdamWArgs& args) override { cpu::adamw(args); }
   int64_t first_nonfinite(const View& x) override { return cpu::first_nonfinite(x); }
   std::vector<GemmImplementation> gemm_implementations() override {

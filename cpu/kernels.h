@@ -69,6 +69,8 @@ void normal(RandomKey key, const View& y);
 void dropout(RandomKey key, double p, int64_t group, const View& x, const View& y);
 
 // adamw.cc
+void judge_step(const StepRule& rule, const View& losses, const View& sum_squares,
+                StepState* state);
 void adamw(const AdamWArgs& args);
 
 }  // namespace tessera::cpu

@@ -1,9 +1,8 @@
-// AdamW over flat arenas: one launch, the low-precision shadow included.
+// AdamW over flat arenas: one launch, average and low-precision shadow included; and whether it is
+// made at all.
 // Rule: PyTorch's order of operations for one tensor, element by element; an element outside every
 // segment is padding and keeps its values, but its shadow is written as any other.
 #include <cmath>
-#include <cstring>
-#include <vector>
 
 #include "cuda/group.cuh"
 #include "cuda/kernels.h"
@@ -12,13 +11,12 @@ namespace tessera::cuda {
 namespace {
 
 struct Factors {
-  double lr, correction1;
-  float beta1, rest1, beta2, rest2;  // rest = 1 - beta
-  float root_correction, eps, grad_scale;
+  float beta1, rest1, beta2, rest2, eps;  // rest = 1 - beta
 };
 
 struct Arenas {
-  Rows param, grad, exp_avg, exp_avg_sq, shadow;  // one row each; shadow.data == nullptr: none
+  // One row each; data == nullptr: there is no average, no shadow.
+  Rows param, grad, exp_avg, exp_avg_sq, average, shadow;
 };
 
 // The first segment that ends behind element i.
@@ -37,67 +35,70 @@ __device__ int find_segment(const AdamWSegment* segments, int count, int64_t i) 
 
 // Four elements a thread.
 __global__ void __launch_bounds__(kRowBlock)
-    adamw_elements(Arenas a, const AdamWSegment* segments, int count, Factors f) {
+    adamw_elements(Arenas a, const AdamWSegment* segments, int count, const StepState* state,
+                   Factors f) {
   const int64_t first = (int64_t{blockIdx.x} * kRowBlock + threadIdx.x) * 4;
-  if (first >= a.param.n) return;
+  if (first >= a.param.n || state->update == 0) return;
+  const float root_correction = static_cast<float>(sqrt(state->correction2));
+  const float grad_scale = static_cast<float>(state->grad_scale);
   Four<float> p = read_four<float>(a.param, 0, first), m = read_four<float>(a.exp_avg, 0, first);
   Four<float> v = read_four<float>(a.exp_avg_sq, 0, first);
   const Four<float> gradient = read_four<float>(a.grad, 0, first);
   int at = find_segment(segments, count, first);
+  bool inside[4] = {};  // a segment
   for (int k = 0; k < 4; ++k) {
     while (at < count && segments[at].end <= first + k) ++at;
     if (at == count || segments[at].begin > first + k) continue;
-    const double lr = f.lr * segments[at].lr_scale;
+    inside[k] = true;
+    const double lr = state->lr * segments[at].lr_scale;
     const float decay = static_cast<float>(1 - lr * segments[at].weight_decay);
-    const float step_size = static_cast<float>(lr / f.correction1);
-    const float g = gradient.at[k] * f.grad_scale;
+    const float step_size = static_cast<float>(lr / state->correction1);
+    const float g = gradient.at[k] * grad_scale;
     m.at[k] = m.at[k] * f.beta1 + g * f.rest1;
     v.at[k] = v.at[k] * f.beta2 + f.rest2 * g * g;
-    const float denominator = sqrtf(v.at[k]) / f.root_correction + f.eps;
+    const float denominator = sqrtf(v.at[k]) / root_correction + f.eps;
     p.at[k] = p.at[k] * decay - step_size * m.at[k] / denominator;
   }
   write_four(a.param, 0, first, p);
   write_four(a.exp_avg, 0, first, m);
   write_four(a.exp_avg_sq, 0, first, v);
   if (a.shadow.data != nullptr) write_four(a.shadow, 0, first, p);
+  if (a.average.data == nullptr) return;
+  const float old_share = static_cast<float>(state->average_decay);
+  const float new_share = static_cast<float>(1 - state->average_decay);
+  Four<float> average = read_four<float>(a.average, 0, first);
+  for (int k = 0; k < 4; ++k) {
+    if (inside[k]) average.at[k] = average.at[k] * old_share + p.at[k] * new_share;
+  }
+  write_four(a.average, 0, first, average);
 }
 
-// The segments on the device: uploaded when they are others than the last time, so that a training
-// loop copies nothing after its first step.
-const AdamWSegment* on_device(const std::vector<AdamWSegment>& segments) {
-  static std::vector<AdamWSegment> known;
-  static void* copy = nullptr;
-  const size_t bytes = segments.size() * sizeof(AdamWSegment);
-  const bool same = copy != nullptr && known.size() == segments.size() &&
-                    std::memcmp(known.data(), segments.data(), bytes) == 0;
-  if (!same) {
-    CachingAllocator& allocator = backend(Device::kCuda).allocator();
-    if (copy != nullptr) allocator.release(copy, known.size() * sizeof(AdamWSegment));
-    copy = allocator.allocate(bytes);
-    copy_from_host(copy, segments.data(), bytes);
-    known = segments;
-  }
-  return static_cast<const AdamWSegment*>(copy);
+__global__ void __launch_bounds__(kWarp)
+    judge_one_step(StepRule rule, const double* losses, int64_t count, int64_t stride,
+                   const float* sum_squares, StepState* state) {
+  if (threadIdx.x == 0) judge(rule, losses, count, stride, sum_squares, state);
 }
 
 }  // namespace
 
+void judge_step(const StepRule& rule, const View& losses, const View& sum_squares,
+                StepState* state) {
+  launch(judge_one_step, 1, kWarp, 0, stream(), rule, losses.as<const double>(), losses.shape[0],
+         losses.stride[0], sum_squares.as<const float>(), state);
+}
+
 void adamw(const AdamWArgs& args) {
   const int64_t n = args.param.numel();
   Factors factors{};
-  factors.lr = args.lr;
-  factors.correction1 = 1 - std::pow(args.beta1, args.step);
   factors.beta1 = static_cast<float>(args.beta1);
   factors.rest1 = static_cast<float>(1 - args.beta1);
   factors.beta2 = static_cast<float>(args.beta2);
   factors.rest2 = static_cast<float>(1 - args.beta2);
-  factors.root_correction = static_cast<float>(std::sqrt(1 - std::pow(args.beta2, args.step)));
   factors.eps = static_cast<float>(args.eps);
-  factors.grad_scale = static_cast<float>(args.grad_scale);
-  const Arenas arenas{Rows(args.param, n), Rows(args.grad, n), Rows(args.exp_avg, n),
-                      Rows(args.exp_avg_sq, n), Rows(args.shadow, n)};
-  launch(adamw_elements, ceil_div(n, kRowBlock * 4), kRowBlock, 0, stream(), arenas,
-         on_device(*args.segments), static_cast<int>(args.segments->size()), factors);
+  const Arenas arenas{Rows(args.param, n),      Rows(args.grad, n),    Rows(args.exp_avg, n),
+                      Rows(args.exp_avg_sq, n), Rows(args.average, n), Rows(args.shadow, n)};
+  launch(adamw_elements, ceil_div(n, kRowBlock * 4), kRowBlock, 0, stream(), arenas, args.segments,
+         static_cast<int>(args.segment_count), args.state, factors);
 }
 
 }  // namespace tessera::cuda

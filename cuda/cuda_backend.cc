@@ -1,5 +1,8 @@
 // CUDA's entry in the registry: the waist's virtual functions, each one call into kernels.h or
 // vendor.h. The same file on a GPU and on the emulator.
+#include <memory>
+#include <utility>
+
 #include "cuda/kernels.h"
 #include "cuda/runtime.h"
 #include "cuda/transfer.h"
@@ -7,6 +10,39 @@
 
 namespace tessera {
 namespace {
+
+// The allocator's pool, for as long as a graph works in it.
+class RecordedMemory {
+ public:
+  explicit RecordedMemory(CachingAllocator& allocator) : allocator_(allocator) {
+    allocator_.begin_recording();
+  }
+  ~RecordedMemory() {
+    close();
+    allocator_.drop_recording();
+  }
+  RecordedMemory(const RecordedMemory&) = delete;
+  RecordedMemory& operator=(const RecordedMemory&) = delete;
+
+  void close() {
+    if (std::exchange(open_, false)) allocator_.end_recording();
+  }
+
+ private:
+  CachingAllocator& allocator_;
+  bool open_ = true;
+};
+
+class GraphWithMemory final : public Graph {
+ public:
+  GraphWithMemory(std::unique_ptr<RecordedMemory> memory, std::unique_ptr<Graph> graph)
+      : memory_(std::move(memory)), graph_(std::move(graph)) {}
+  void replay() override { graph_->replay(); }
+
+ private:
+  std::unique_ptr<RecordedMemory> memory_;
+  std::unique_ptr<Graph> graph_;  // gone before its memory
+};
 
 class CudaBackend final : public Backend {
  public:
@@ -21,8 +57,18 @@ class CudaBackend final : public Backend {
   std::unique_ptr<Transfer> transfer(void* device, size_t bytes) override {
     return cuda::transfer(device, bytes);
   }
+  std::unique_ptr<HostCopy> host_copy(size_t bytes) override { return cuda::host_copy(bytes); }
   std::string describe() const override {
     return cuda::device_name() + "; " + cuda::vendor::describe();
+  }
+
+  bool has_graphs() const override { return true; }
+  std::unique_ptr<Graph> record(const std::function<void()>& work) override {
+    auto memory = std::make_unique<RecordedMemory>(allocator_);
+    cuda::Recording recording;
+    work();
+    memory->close();
+    return std::make_unique<GraphWithMemory>(std::move(memory), recording.finish());
   }
 
   void copy(const View& src, const View& dst) override { cuda::copy(src, dst); }
@@ -119,6 +165,10 @@ class CudaBackend final : public Backend {
 
   void pictures(const PictureArgs& args) override { cuda::pictures(args); }
 
+  void judge_step(const StepRule& rule, const View& losses, const View& sum_squares,
+                  StepState* state) override {
+    cuda::judge_step(rule, losses, sum_squares, state);
+  }
   void adamw(const AdamWArgs& args) override { cuda::adamw(args); }
   int64_t first_nonfinite(const View& x) override { return cuda::first_nonfinite(x); }
   std::vector<GemmImplementation> gemm_implementations() override {

@@ -76,6 +76,8 @@ void dropout(RandomKey key, double p, int64_t group, const View& x, const View& 
 void pictures(const PictureArgs& args);
 
 // adamw.cu
+void judge_step(const StepRule& rule, const View& losses, const View& sum_squares,
+                StepState* state);
 void adamw(const AdamWArgs& args);
 
 }  // namespace tessera::cuda

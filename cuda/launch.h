@@ -8,6 +8,7 @@
 #include <cuda_runtime.h>
 #else
 #include "cuda/emulator/emulator.h"
+#include "cuda/emulator/queue.h"
 #endif
 
 #include <cstddef>
@@ -73,9 +74,10 @@ void launch(void (*kernel)(Parameters...), const Grid& grid, int block, size_t s
   check_launch(cudaLaunchKernelEx(&config, kernel, Parameters(arguments)...), grid.file, grid.line);
 #else
   (void)stream;
+  const emulator::Shape shape{grid.blocks, block, shared_bytes, grid.file, grid.line};
   const std::tuple<Parameters...> values(arguments...);
-  emulator::run({grid.blocks, block, shared_bytes, grid.file, grid.line},
-                [&] { std::apply(kernel, values); });
+  emulator::queue(
+      [shape, kernel, values] { emulator::run(shape, [&] { std::apply(kernel, values); }); });
 #endif
 }
 

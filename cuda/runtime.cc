@@ -19,6 +19,60 @@ void check(cudaError_t error, const char* what) {
   TESSERA_CHECK(error == cudaSuccess, "[cuda] {}: {}", what, cudaGetErrorString(error));
 }
 
+thread_local bool recording = false;
+
+void check_may(const char* what) {
+  TESSERA_CHECK(!recording, "[cuda] a recorded step must not {}", what);
+}
+
+// Pinned memory, and an event that says when it is filled.
+class PinnedCopy final : public HostCopy {
+ public:
+  explicit PinnedCopy(size_t bytes) : bytes_(bytes) {
+    check(cudaMallocHost(&pinned_, bytes), "allocating pinned memory");
+    check(cudaEventCreateWithFlags(&filled_, cudaEventDisableTiming), "making an event");
+  }
+  ~PinnedCopy() override {
+    cudaEventSynchronize(filled_);  // a copy may be under way
+    cudaEventDestroy(filled_);
+    cudaFreeHost(pinned_);
+  }
+  void queue(const void* device) override {
+    check_may("copy to the host");
+    check(cudaMemcpyAsync(pinned_, device, bytes_, cudaMemcpyDeviceToHost, stream()),
+          "copying from the device");
+    check(cudaEventRecord(filled_, stream()), "recording an event");
+  }
+  bool ready() override {
+    const cudaError_t state = cudaEventQuery(filled_);
+    if (state != cudaErrorNotReady) check(state, "asking for an event");
+    return state == cudaSuccess;
+  }
+  const void* wait() override {
+    check(cudaEventSynchronize(filled_), "waiting for the device");
+    return pinned_;
+  }
+
+ private:
+  size_t bytes_;
+  void* pinned_ = nullptr;
+  cudaEvent_t filled_ = nullptr;
+};
+
+class RuntimeGraph final : public Graph {
+ public:
+  explicit RuntimeGraph(cudaGraph_t graph) {
+    const cudaError_t error = cudaGraphInstantiate(&executable_, graph, 0);
+    cudaGraphDestroy(graph);
+    check(error, "making a graph");
+  }
+  ~RuntimeGraph() override { cudaGraphExecDestroy(executable_); }
+  void replay() override { check(cudaGraphLaunch(executable_, stream()), "launching a graph"); }
+
+ private:
+  cudaGraphExec_t executable_ = nullptr;
+};
+
 // Asked once: it never changes, and the first question starts the driver.
 const cudaDeviceProp& properties() {
   static const cudaDeviceProp known = [] {
@@ -71,7 +125,10 @@ Stream stream() {
   return made;
 }
 
-void synchronize() { check(cudaStreamSynchronize(stream()), "waiting for the device"); }
+void synchronize() {
+  check_may("wait for the device");
+  check(cudaStreamSynchronize(stream()), "waiting for the device");
+}
 
 void* device_allocate(size_t bytes) {
   void* block = nullptr;
@@ -90,6 +147,7 @@ void device_free(void* block) { check(cudaFree(block), "freeing memory"); }
 // What is small (masks, labels, scalars) goes through pinned memory, so that nobody waits for the
 // kernels that are queued before it. The ring is reused once the stream has caught up.
 void copy_from_host(void* device, const void* host, size_t bytes) {
+  check_may("copy from the host");
   constexpr size_t kRing = size_t{64} << 20, kMost = kRing / 4, kAlign = 256;
   static std::mutex mutex;
   static char* const ring = [] {
@@ -114,9 +172,34 @@ void copy_from_host(void* device, const void* host, size_t bytes) {
 }
 
 void copy_to_host(void* host, const void* device, size_t bytes) {
+  check_may("copy to the host");
   check(cudaMemcpyAsync(host, device, bytes, cudaMemcpyDeviceToHost, stream()),
         "copying from the device");
   synchronize();
+}
+
+std::unique_ptr<HostCopy> host_copy(size_t bytes) { return std::make_unique<PinnedCopy>(bytes); }
+
+// Relaxed: a recorded step may allocate, and other threads may do as they like.
+Recording::Recording() {
+  check(cudaStreamBeginCapture(stream(), cudaStreamCaptureModeRelaxed), "starting to record");
+  recording = true;
+}
+
+Recording::~Recording() {
+  if (!recording) return;
+  recording = false;
+  cudaGraph_t graph = nullptr;
+  cudaStreamEndCapture(stream(), &graph);
+  if (graph != nullptr) cudaGraphDestroy(graph);
+  cudaGetLastError();  // that the recording came to nothing is known
+}
+
+std::unique_ptr<Graph> Recording::finish() {
+  recording = false;
+  cudaGraph_t graph = nullptr;
+  check(cudaStreamEndCapture(stream(), &graph), "recording");
+  return std::make_unique<RuntimeGraph>(graph);
 }
 
 void check_launch(int error, const char* file, int line) {

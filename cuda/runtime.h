@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstddef>
+#include <memory>
 #include <string>
 
 #include "engine/backend.h"
@@ -31,6 +32,19 @@ void device_free(void* block);
 void copy_from_host(void* device, const void* host, size_t bytes);
 // Complete when it returns.
 void copy_to_host(void* host, const void* device, size_t bytes);
+std::unique_ptr<HostCopy> host_copy(size_t bytes);
+
+// From here on what this thread queues is recorded and not done, and whatever waits for the device
+// or copies from the host is an Error. Thrown away unless finish() was called.
+class Recording {
+ public:
+  Recording();
+  ~Recording();
+  Recording(const Recording&) = delete;
+  Recording& operator=(const Recording&) = delete;
+
+  std::unique_ptr<Graph> finish();
+};
 
 // An Error that says where the launch stands, unless `error` is cudaSuccess (0).
 void check_launch(int error, const char* file, int line);

@@ -26,10 +26,33 @@ std::atomic<int>& thread_count() {
   return count;
 }
 
+// Of a device that has done everything when a call returns.
+class CopyAtOnce final : public HostCopy {
+ public:
+  CopyAtOnce(Backend& backend, size_t bytes) : backend_(backend), bytes_(bytes) {}
+  void queue(const void* device) override {
+    backend_.copy_to_host(bytes_.data(), device, bytes_.size());
+  }
+  bool ready() override { return true; }
+  const void* wait() override { return bytes_.data(); }
+
+ private:
+  Backend& backend_;
+  std::vector<std::byte> bytes_;
+};
+
 }  // namespace
 
 void Backend::pictures(const PictureArgs&) {
   throw Error("[pictures] this device has no kernel for it");
+}
+
+std::unique_ptr<HostCopy> Backend::host_copy(size_t bytes) {
+  return std::make_unique<CopyAtOnce>(*this, bytes);
+}
+
+std::unique_ptr<Graph> Backend::record(const std::function<void()>&) {
+  throw Error("[record] this device has no graphs");
 }
 
 void register_backend(Device device, Backend* (*get)(), std::string (*why_not)()) {

@@ -6,6 +6,7 @@
 // products_depend_on_strides).
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -14,6 +15,7 @@
 #include "engine/device.h"
 #include "engine/elementwise.h"
 #include "engine/philox.h"
+#include "engine/step_state.h"
 #include "engine/transfer.h"
 #include "engine/view.h"
 
@@ -113,14 +115,17 @@ struct AdamWSegment {
 };
 
 // Decoupled weight decay (Loshchilov and Hutter, 2019) in PyTorch's order of operations. f32
-// arenas of one length; gradients are multiplied by grad_scale (clipping) as they are read.
+// arenas of one length; learning rate, bias corrections and the factor of the gradients are the
+// state's, and nothing is done where it says so.
 struct AdamWArgs {
   View param, grad, exp_avg, exp_avg_sq;
-  View shadow;  // bf16 or f16: the updated parameters, rounded; data == nullptr: none
-  const std::vector<AdamWSegment>* segments = nullptr;
-  double lr = 0, beta1 = 0.9, beta2 = 0.999, eps = 1e-8;
-  int64_t step = 1;  // counted from 1, for the bias correction
-  double grad_scale = 1;
+  View average;  // f32, moves towards the updated parameters; data == nullptr: none
+  View shadow;   // bf16 or f16: the updated parameters, rounded; data == nullptr: none
+  // On the device; segments ascend.
+  const AdamWSegment* segments = nullptr;
+  int64_t segment_count = 0;
+  const StepState* state = nullptr;
+  double beta1 = 0.9, beta2 = 0.999, eps = 1e-8;
 };
 
 // A product implementation by name, for benchmarks. The contract is Backend::gemm's, without a bias
@@ -129,6 +134,23 @@ struct GemmImplementation {
   std::string name;
   std::vector<DType> dtypes;
   void (*run)(const GemmArgs&);
+};
+
+// Work that was recorded once and that its device repeats without the host (a CUDA graph). The
+// memory it works on is held as long as it lives; it belongs to the thread that recorded it.
+class Graph {
+ public:
+  virtual ~Graph() = default;
+  virtual void replay() = 0;  // queued
+};
+
+// Bytes of the device on their way to the host, which goes on meanwhile.
+class HostCopy {
+ public:
+  virtual ~HostCopy() = default;
+  virtual void queue(const void* device) = 0;  // a copy behind all that is queued
+  virtual bool ready() = 0;                    // whether the last one is there, without waiting
+  virtual const void* wait() = 0;              // its bytes, until the next queue()
 };
 
 class Backend {
@@ -143,7 +165,15 @@ class Backend {
   // A copy to `device` that is filled and sent by any thread: pinned memory and a stream of its own
   // on a GPU, the memory itself on the CPU. What is queued by now may still use the memory.
   virtual std::unique_ptr<Transfer> transfer(void* device, size_t bytes) = 0;
+  virtual std::unique_ptr<HostCopy> host_copy(size_t bytes);
   virtual std::string describe() const = 0;  // one line for `tessera info`
+
+  // Recording. Everything that `work` queues on this thread is recorded and not done; what it asks
+  // of the device, or copies from the host, is an Error, and so is recording where there are no
+  // graphs. Whatever it makes lies in memory that all recordings share: when another one runs, it
+  // is gone.
+  virtual bool has_graphs() const { return false; }
+  virtual std::unique_ptr<Graph> record(const std::function<void()>& work);
 
   // Elementwise, any strides. copy converts between dtypes. out may be one of the inputs itself.
   virtual void copy(const View& src, const View& dst) = 0;
@@ -221,7 +251,10 @@ class Backend {
   // For a device's loader: the host's own has vector code for it (data/resize.cc) and calls none.
   virtual void pictures(const PictureArgs& args);
 
-  // Optimizer.
+  // Optimizer. judge() of engine/step_state.h on the device: losses f64 (n,), any stride, and
+  // sum_squares f32 0-d; data == nullptr of both: nobody asks.
+  virtual void judge_step(const StepRule& rule, const View& losses, const View& sum_squares,
+                          StepState* state) = 0;
   virtual void adamw(const AdamWArgs& args) = 0;
   // The row-major position of the first Inf or NaN in contiguous x, or -1.
   virtual int64_t first_nonfinite(const View& x) = 0;

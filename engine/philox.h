@@ -35,10 +35,14 @@ struct RandomKey {
   uint64_t seed = 0;
   uint32_t iteration = 0;
   uint32_t site = 0;
+  // Where a device keeps what is added to iteration, for a step that is recorded once and replayed
+  // under other numbers (StepState::iteration). Such a key is for kernels of that device alone.
+  const uint32_t* base = nullptr;
 
   constexpr PhiloxBlock block(uint64_t index) const {
-    return philox4x32(
-        {static_cast<uint32_t>(index), static_cast<uint32_t>(index >> 32), iteration, site}, seed);
+    return philox4x32({static_cast<uint32_t>(index), static_cast<uint32_t>(index >> 32),
+                       base == nullptr ? iteration : iteration + *base, site},
+                      seed);
   }
   constexpr uint32_t bits(uint64_t element) const { return block(element / 4)[element % 4]; }
   constexpr float uniform(uint64_t element) const { return uniform_from_bits(bits(element)); }

@@ -3,8 +3,10 @@
 // in _ write in place and bump the storage's version: they exist here and nowhere above.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <vector>
 
 #include "engine/elementwise.h"
@@ -88,6 +90,9 @@ Tensor uniform(const Shape& shape, RandomKey key, double low = 0, double high = 
                DType dtype = DType::kF32, Device device = Device::kCpu);
 Tensor normal(const Shape& shape, RandomKey key, double mean = 0, double deviation = 1,
               DType dtype = DType::kF32, Device device = Device::kCpu);
+
+// Plain structs as a tensor of bytes (n,) u8, for kernels that read them.
+Tensor from_bytes(std::span<const std::byte> bytes, Device device);
 
 // The row-major index of the first Inf or NaN, or none.
 std::optional<int64_t> first_nonfinite(const Tensor& x);

@@ -17,6 +17,10 @@ void copy_(const Tensor& dst, const Tensor& src) {
   const Tensor from = src.shape() == dst.shape() ? src : expand(src, dst.shape());
   if (dst.numel() > 0) dst.backend().copy(from.view(), dst.view());
   dst.storage()->bump_version();
+  const bool whole =
+      dst.is_contiguous() &&
+      static_cast<size_t>(dst.numel()) * size_of(dst.dtype()) == dst.storage()->bytes();
+  if (whole && src.dtype() == dst.dtype()) dst.storage()->note_indices_of(*src.storage());
 }
 
 void add_(const Tensor& dst, const Tensor& src) {
@@ -65,6 +69,11 @@ Tensor to(const Tensor& x, Device device) {
     if (x.dtype() == DType::kI64) y.storage()->note_indices(packed.data<int64_t>(), x.numel());
   }
   return y;
+}
+
+Tensor from_bytes(std::span<const std::byte> bytes, Device device) {
+  return Tensor::from(std::span(reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size()),
+                      {std::ssize(bytes)}, device);
 }
 
 Tensor unary(UnaryOp op, const Tensor& x, ScalarArgs args) {

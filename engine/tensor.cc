@@ -21,6 +21,19 @@ void Storage::note_indices(const int64_t* values, int64_t count) {
   noted_ = version_;
 }
 
+void Storage::note_indices_of(const Storage& other) {
+  if (!other.noted()) return;
+  low_ = other.low_;
+  high_ = other.high_;
+  noted_ = version_;
+}
+
+bool Storage::known_below(int64_t n) const {
+  const bool known = noted() && low_ >= 0 && high_ < n;
+  if (known) promised_ = std::min(promised_, n);
+  return known;
+}
+
 Tensor Tensor::empty(const Shape& shape, DType dtype, Device device) {
   const int64_t n = numel_of(shape);
   TESSERA_CHECK(n < (int64_t{1} << 58), "a tensor of shape {} is too large", shape);

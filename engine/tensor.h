@@ -33,11 +33,21 @@ class Storage {
   // i64 values that were copied to a device are looked through on the host: whoever takes them for
   // indices need not wait for the device to know that they are good.
   void note_indices(const int64_t* values, int64_t count);
-  // Whether all are known to be in [0, n).
-  bool known_below(int64_t n) const { return noted_ == version_ && low_ >= 0 && high_ < n; }
+  // What is known of `other`, whose values were copied to all of this storage.
+  void note_indices_of(const Storage& other);
+  // Whether all are known to be in [0, n). Whoever records work that relies on the answer asks
+  // still_known() before it is repeated on other values.
+  bool known_below(int64_t n) const;
+  // Whether known_below() would say yes again to all that it said yes to.
+  bool still_known() const {
+    return promised_ == kAny || (noted() && low_ >= 0 && high_ < promised_);
+  }
 
  private:
   static constexpr uint64_t kNever = ~uint64_t{0};
+  static constexpr int64_t kAny = INT64_MAX;
+
+  bool noted() const { return noted_ == version_; }
 
   Device device_;
   void* data_;
@@ -45,6 +55,7 @@ class Storage {
   uint64_t version_ = 0;
   uint64_t noted_ = kNever;  // the version that low_ and high_ were true of
   int64_t low_ = 0, high_ = 0;
+  mutable int64_t promised_ = kAny;  // the least n of known_below() that was affirmed
 };
 
 // What autograd hangs on a tensor; the engine only carries it.

@@ -9,6 +9,14 @@
 #include "engine/raw.h"
 
 namespace tessera {
+namespace {
+
+constexpr Tensor Masking::*kTensors[] = {&Masking::ids_keep,       &Masking::ids_removed,
+                                         &Masking::visible_tokens, &Masking::removed_tokens,
+                                         &Masking::ids_restore,    &Masking::decoder_rows};
+static_assert(sizeof(Masking) == std::size(kTensors) * sizeof(Tensor), "one is forgotten");
+
+}  // namespace
 
 Tensor Masking::mask() const {
   const int64_t first_removed = kept();
@@ -20,12 +28,23 @@ Tensor Masking::mask() const {
 }
 
 Masking Masking::to(Device device) const {
-  return {.ids_keep = raw::to(ids_keep, device),
-          .ids_removed = raw::to(ids_removed, device),
-          .visible_tokens = raw::to(visible_tokens, device),
-          .removed_tokens = raw::to(removed_tokens, device),
-          .ids_restore = raw::to(ids_restore, device),
-          .decoder_rows = raw::to(decoder_rows, device)};
+  Masking there;
+  for (const auto tensor : kTensors) there.*tensor = raw::to(this->*tensor, device);
+  return there;
+}
+
+std::vector<Tensor> Masking::tensors() const {
+  std::vector<Tensor> all;
+  for (const auto tensor : kTensors) all.push_back(this->*tensor);
+  return all;
+}
+
+Masking Masking::of(std::span<const Tensor> tensors) {
+  TESSERA_CHECK(tensors.size() == std::size(kTensors), "[masking] {} tensors, there are {}",
+                tensors.size(), std::size(kTensors));
+  Masking masking;
+  for (size_t i = 0; i < tensors.size(); ++i) masking.*kTensors[i] = tensors[i];
+  return masking;
 }
 
 Tensor tokens_of(const Tensor& patches) {

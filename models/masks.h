@@ -5,6 +5,8 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
+#include <vector>
 
 #include "engine/tensor.h"
 
@@ -24,6 +26,10 @@ struct Masking {
   int64_t patches() const { return ids_restore.size(1); }
   Tensor mask() const;  // (B, L) f32: 0 visible, 1 removed
   Masking to(Device device) const;
+
+  // All tensors in one row, for whoever hands them on together, and back.
+  std::vector<Tensor> tensors() const;
+  static Masking of(std::span<const Tensor> tensors);
 };
 
 // Patches (B, K) as tokens behind the class token: (B, 1 + K). Read on the host.

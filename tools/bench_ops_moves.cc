@@ -182,15 +182,23 @@ void add_training_rows(OpRows* rows) {
     }
     return (*arenas)[i];
   };
+  const auto plain = [=](const auto& value) {
+    return raw::from_bytes(std::as_bytes(std::span(&value, 1)), device);
+  };
+  const auto segments = std::make_shared<Tensor>(), state = std::make_shared<Tensor>();
   rows->add("adamw", {}, f32(12.0 * n, 7 * n), kNoWork, [=](const Tensors&) {
-    const std::vector<AdamWSegment> all = {{0, n, 0.05f, 1.0f}};
+    if (!state->defined()) {
+      *segments = plain(AdamWSegment{0, n, 0.05f, 1.0f});
+      *state = plain(StepState{.lr = 1e-6, .correction1 = 0.1, .correction2 = 0.001});
+    }
     AdamWArgs args;
     args.param = arena(0).view();
     args.grad = arena(1).view();
     args.exp_avg = arena(2).view();
     args.exp_avg_sq = arena(3).view();
-    args.segments = &all;
-    args.lr = 1e-6;
+    args.segments = static_cast<const AdamWSegment*>(segments->view().data);
+    args.segment_count = 1;
+    args.state = static_cast<const StepState*>(state->view().data);
     arena(0).backend().adamw(args);
     return arena(0);
   });

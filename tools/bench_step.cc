@@ -5,6 +5,8 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <span>
+#include <vector>
 
 #include "autograd/autocast.h"
 #include "autograd/tape.h"
@@ -22,6 +24,7 @@
 #include "train/pretrain_beit.h"
 #include "train/profile.h"
 #include "train/recipe.h"
+#include "train/replay.h"
 #include "train/system.h"
 
 namespace tessera {
@@ -29,11 +32,13 @@ namespace {
 
 constexpr int kWarmUpSteps = 2;  // allocations and the caches' first touch
 
-// A model, and the loss of its next step.
+// A model, what a step's loss is computed from, and that loss.
 struct Subject {
   std::unique_ptr<Module> model;
   double step_flops = 0;  // of one picture
-  std::function<Tensor(uint32_t step)> loss;
+  std::function<std::vector<Tensor>(uint32_t step)> inputs;
+  std::function<Tensor(const std::vector<Tensor>& inputs)> loss;
+  bool may_be_recorded = false;
 };
 
 // In f32, as in a training.
@@ -46,7 +51,7 @@ struct StepBench {
   std::string model = "mae", arch = "vit_base", precision = "f32", tokenizer;
   int64_t image_size = 224, patch = 0, batch = 8;
   int steps = 6;
-  bool checkpoint_activations = false, profile = false;
+  bool checkpoint_activations = false, profile = false, no_graph = false;
   ReportFlags output;
   MachineFlags machine;
 
@@ -71,19 +76,23 @@ struct StepBench {
     bytes.arenas = optimizer.arena_bytes();
     std::optional<Profile> watch;
     std::vector<double> times;
+    Replay replay(device, subject.may_be_recorded && !no_graph);
     for (int step = 0; step < kWarmUpSteps + steps; ++step) {
       if (profile && step == kWarmUpSteps) watch.emplace();
       const double seconds = seconds_of([&] {
-        optimizer.zero_grad();
-        const StepRandom random(0, static_cast<uint32_t>(step));
-        const Autocast autocast(low);
-        const size_t before = allocator.stats().live_bytes;
-        const Tensor loss = subject.loss(static_cast<uint32_t>(step));
-        bytes.saved = std::max(bytes.saved, allocator.stats().live_bytes - before);
-        backward(loss);
-        const ObservedWork work("gradient norm and adamw");
-        optimizer.gradient_norm();
-        optimizer.step(1e-4);
+        const auto iteration = static_cast<uint32_t>(step);
+        optimizer.begin_step(1e-4, iteration);
+        replay.run(subject.inputs(iteration), [&](const std::vector<Tensor>& inputs) {
+          optimizer.zero_grad();
+          const StepRandom random(RandomKey{0, 0, kFirstStepSite, optimizer.iteration()});
+          const Autocast autocast(low);
+          const size_t before = allocator.stats().live_bytes;
+          const Tensor loss = subject.loss(inputs);
+          bytes.saved = std::max(bytes.saved, allocator.stats().live_bytes - before);
+          backward(loss);
+          optimizer.update(loss);
+        });
+        optimizer.mark_updated();
       });
       allocator.end_step();
       if (step >= kWarmUpSteps) times.push_back(seconds);
@@ -92,7 +101,7 @@ struct StepBench {
     watch.reset();
     bytes.peak = allocator.stats().peak_bytes;
     bytes.cached = allocator.stats().cached_bytes;
-    output.publish(report(times, subject.step_flops, peak, bytes, device));
+    output.publish(report(times, subject.step_flops, peak, bytes, device, replay.on()));
     return 0;
   }
 
@@ -114,10 +123,17 @@ struct StepBench {
     const MaeConfig config = sized(mae_preset(arch));
     auto mae = std::make_unique<Mae>(config, 0);
     mae->set_checkpointing(checkpoint_activations);
-    const auto loss = [this, mae = mae.get(), config, images = pictures(device)](uint32_t step) {
-      return mae->forward(images, mask_noise(batch, config.patches(), 0, step)).loss;
+    const auto inputs = [this, config, images = pictures(device)](uint32_t step) {
+      const Masking masks =
+          random_masking(mask_noise(batch, config.patches(), 0, step), config.kept());
+      std::vector<Tensor> all = masks.tensors();
+      all.push_back(images);
+      return all;
     };
-    return {std::move(mae), cost_of(config).step_flops, loss};
+    const auto loss = [mae = mae.get()](const std::vector<Tensor>& in) {
+      return mae->forward(in.back(), Masking::of(std::span(in).first(in.size() - 1))).loss;
+    };
+    return {std::move(mae), cost_of(config).step_flops, inputs, loss, true};
   }
 
   // With its tokenizer in every step where one is named, else with tokens at hand, as from a cache.
@@ -140,12 +156,14 @@ struct StepBench {
                               : Tensor();
     auto beit = std::make_unique<Beit>(config, 0);
     beit->set_checkpointing(checkpoint_activations);
-    const auto loss = [=, this, beit = beit.get(), images = pictures(device)](uint32_t step) {
+    const auto inputs = [=, this, images = pictures(device)](uint32_t step) {
       const Tensor mask = block_masks(batch, recipe.block_options(target), 0, step);
-      const Tensor tokens = names ? tokens_by(*names, seen, grid) : ids;
-      return beit->forward(images, masked_patches(mask, target), tokens).loss;
+      return std::vector{images, mask, names ? tokens_by(*names, seen, grid) : ids};
     };
-    return {std::move(beit), cost_of(config, target).step_flops, loss};
+    const auto loss = [=, beit = beit.get()](const std::vector<Tensor>& in) {
+      return beit->forward(in[0], masked_patches(in[1], target), in[2]).loss;
+    };
+    return {std::move(beit), cost_of(config, target).step_flops, inputs, loss};
   }
 
   // What tensors take. Beside the arenas and what is saved for backward a step needs room for
@@ -156,7 +174,7 @@ struct StepBench {
   };
 
   Report report(const std::vector<double>& times, double flops, double peak, const Bytes& bytes,
-                Device device) const {
+                Device device, bool recorded) const {
     const double step = median(times), rate = static_cast<double>(batch) / step;
     const double utilisation = rate * flops / peak;
     Report r;
@@ -170,6 +188,7 @@ struct StepBench {
                  {"precision", "", precision},
                  {"threads", "", num_threads()},
                  {"device", "", name_of(device)},
+                 {"graph", "", recorded ? "on" : "off"},
                  {"step_s", "step", step, fmt::format("s   (median of {})", steps), 3},
                  {"images_per_s", "images", rate, "/s"},
                  {"gflop_per_image", "work", flops * 1e-9, "GFLOP a picture", 2},
@@ -208,6 +227,7 @@ Command add_bench_step(CLI::App& bench) {
   app.add_option("--precision", settings->precision, "f32, bf16 or f16")->capture_default_str();
   app.add_flag("--checkpoint-activations", settings->checkpoint_activations,
                "keep only each block's input");
+  app.add_flag("--no-graph", settings->no_graph, "on a GPU queue every step anew");
   app.add_flag("--profile", settings->profile, "where the time goes, op by op, on stderr");
   settings->output.add_to(app);
   settings->machine.add_to(app);

@@ -197,6 +197,8 @@ void TrainingFlags::add_run_flags() {
   add("keep", "N", "checkpoints to keep, the newest", options.keep, Role::kRun);
   add("seed", "N", "of weights, masks, order and augmentation", recipe_.seed);
   add("device", "NAME", "auto, cpu or cuda", machine.device, Role::kRun);
+  add("no-graph", "", "on a GPU queue every step anew; else steps are recorded as CUDA graphs",
+      options.no_graph, Role::kRun);
   add("threads", "N", "CPU threads, 0: what affinity, quota and cores allow", machine.threads,
       Role::kRun);
   add("checkpoint-activations", "",

@@ -2,7 +2,9 @@
 #include "train/adamw.h"
 
 #include <cmath>
+#include <cstddef>
 #include <map>
+#include <span>
 
 #include "autograd/autocast.h"
 #include "autograd/tape.h"
@@ -70,9 +72,17 @@ AdamW::AdamW(Module& model, const AdamWOptions& options, const std::vector<Param
   TESSERA_CHECK(group_of.empty(), "[AdamW] group '{}' names {}, which the model does not train",
                 group_of.begin()->second->label, group_of.begin()->first);
   parameters_.backend().allocator().flush();
+  StepState state;
+  if (options_.scaled_loss) state.scale.value = LossScale::kInitial;
+  state.loss_seed = static_cast<float>(state.scale.value);
+  state_ = raw::from_bytes(std::as_bytes(std::span(&state, 1)), device);
+  device_segments_ = raw::from_bytes(std::as_bytes(std::span(segments_)), device);
+  loss_seed_ = Tensor::window(state_.storage(), offsetof(StepState, loss_seed) / sizeof(float), {},
+                              {}, DType::kF32);
   gradients_ = Tensor::zeros({size}, DType::kF32, device);
   exp_avg_ = Tensor::zeros({size}, DType::kF32, device);
   exp_avg_sq_ = Tensor::zeros({size}, DType::kF32, device);
+  if (options_.average_decay > 0) average_ = raw::clone(parameters_);
   if (options_.shadow != DType::kF32) shadow_ = raw::to(parameters_, options_.shadow);
   for (size_t i = 0; i < slots_.size(); ++i) {
     Slot& slot = slots_[i];
@@ -81,11 +91,34 @@ AdamW::AdamW(Module& model, const AdamWOptions& options, const std::vector<Param
     slot.gradient = slot_view(gradients_, begin, shape);
     slot.exp_avg = slot_view(exp_avg_, begin, shape);
     slot.exp_avg_sq = slot_view(exp_avg_sq_, begin, shape);
+    if (average_.defined()) slot.average = slot_view(average_, begin, shape);
+    if (shadow_.defined()) slot.shadow = slot_view(shadow_, begin, shape);
     set_grad_slot(slot.parameter, slot.gradient);
-    if (!shadow_.defined()) continue;
-    slot.shadow = slot_view(shadow_, begin, shape);
-    set_shadow(slot.parameter, slot.shadow);
   }
+  mark_shadow();
+}
+
+void AdamW::begin_step(double lr, uint32_t iteration) {
+  StepState told;
+  told.lr = lr;
+  told.iteration = iteration;
+  constexpr size_t kTold = offsetof(StepState, iteration) + sizeof(told.iteration);
+  state_.backend().copy_from_host(state_.storage()->data(), &told, kTold);
+  refresh_shadow();
+}
+
+// Parameters that were loaded or exchanged since the last update have no shadow of their own. A
+// recorded step would not notice.
+void AdamW::refresh_shadow() {
+  if (!shadow_.defined() || parameters_.storage()->version() == shadow_version_) return;
+  raw::copy_(shadow_, parameters_);
+  mark_shadow();
+}
+
+void AdamW::mark_shadow() {
+  shadow_version_ = parameters_.storage()->version();
+  if (!shadow_.defined()) return;
+  for (const Slot& slot : slots_) set_shadow(slot.parameter, slot.shadow);
 }
 
 void AdamW::zero_grad() {
@@ -104,34 +137,71 @@ double AdamW::gradient_norm() {
   return std::sqrt(raw::sum_squares(gradients_).item());
 }
 
-void AdamW::step(double lr, double grad_scale) {
+StepRule AdamW::rule() const {
+  return {.beta1 = options_.beta1,
+          .beta2 = options_.beta2,
+          .clip = options_.clip_grad,
+          .average_decay = options_.average_decay,
+          .scaled_loss = options_.scaled_loss};
+}
+
+void AdamW::update(const Tensor& losses) {
   clear_missing_gradients();
-  ++steps_;
+  Backend& backend = parameters_.backend();
+  if (losses.defined()) {
+    const ObservedWork work("gradient norm");
+    const Tensor asked = raw::reshape(
+        losses.dtype() == DType::kF64 ? losses.detach() : raw::to(losses.detach(), DType::kF64),
+        {-1});
+    const Tensor sum_squares = raw::sum_squares(gradients_);
+    backend.judge_step(rule(), asked.view(), sum_squares.view(), device_state());
+  } else {
+    backend.judge_step(rule(), {}, {}, device_state());
+  }
+  const ObservedWork work("adamw");
   AdamWArgs args;
   args.param = parameters_.view();
   args.grad = gradients_.view();
   args.exp_avg = exp_avg_.view();
   args.exp_avg_sq = exp_avg_sq_.view();
+  if (average_.defined()) args.average = average_.view();
   if (shadow_.defined()) args.shadow = shadow_.view();
-  args.segments = &segments_;
-  args.lr = lr;
+  args.segments = static_cast<const AdamWSegment*>(device_segments_.storage()->data());
+  args.segment_count = std::ssize(segments_);
+  args.state = device_state();
   args.beta1 = options_.beta1;
   args.beta2 = options_.beta2;
   args.eps = options_.eps;
-  args.step = steps_;
-  args.grad_scale = grad_scale;
-  parameters_.backend().adamw(args);
-  for (const Tensor* arena : {&parameters_, &exp_avg_, &exp_avg_sq_}) {
-    arena->storage()->bump_version();
+  backend.adamw(args);
+}
+
+void AdamW::mark_updated() {
+  for (const Tensor* arena : {&parameters_, &exp_avg_, &exp_avg_sq_, &average_, &shadow_}) {
+    if (arena->defined()) arena->storage()->bump_version();
   }
-  if (!shadow_.defined()) return;
-  shadow_.storage()->bump_version();
-  for (const Slot& slot : slots_) set_shadow(slot.parameter, slot.shadow);
+  mark_shadow();
+}
+
+void AdamW::step(double lr) {
+  begin_step(lr);
+  update({});
+  mark_updated();
+}
+
+StepState AdamW::state() const {
+  StepState state;
+  state_.backend().copy_to_host(&state, state_.storage()->data(), sizeof(state));
+  return state;
+}
+
+void AdamW::set_state(const StepState& state) {
+  state_.backend().copy_from_host(state_.storage()->data(), &state, sizeof(state));
 }
 
 size_t AdamW::arena_bytes() const {
   size_t bytes = 0;
-  for (const Tensor* arena : {&parameters_, &gradients_, &exp_avg_, &exp_avg_sq_, &shadow_}) {
+  for (const Tensor* arena :
+       {&parameters_, &gradients_, &exp_avg_, &exp_avg_sq_, &average_, &shadow_}) {
     if (arena->defined()) bytes += static_cast<size_t>(arena->numel()) * size_of(arena->dtype());
   }
   return bytes;

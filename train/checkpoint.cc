@@ -52,9 +52,8 @@ void write_tensors(const std::string& path, const std::vector<NamedTensor>& name
 
 }  // namespace
 
-void save_checkpoint(const std::string& path, Module& model, const AdamW& optimizer,
-                     const GradScaler& scaler, int64_t step, const nlohmann::json& recipe,
-                     const std::vector<NamedTensor>& more) {
+void save_checkpoint(const std::string& path, Module& model, const AdamW& optimizer, int64_t step,
+                     const nlohmann::json& recipe, const std::vector<NamedTensor>& more) {
   std::vector<NamedTensor> tensors = model.state_dict();
   for (const AdamW::Slot& slot : optimizer.slots()) {
     tensors.push_back({kFirstMoment + slot.name, slot.exp_avg});
@@ -62,10 +61,11 @@ void save_checkpoint(const std::string& path, Module& model, const AdamW& optimi
   }
   tensors.insert(tensors.end(), more.begin(), more.end());
   Metadata metadata = metadata_of(step, recipe);
-  if (scaler.active()) {
-    metadata["updates"] = std::to_string(optimizer.steps());         // skipped ones are not counted
-    metadata["loss_scale"] = fmt::format("{:.0f}", scaler.scale());  // a power of two from 1 on
-    metadata["clean_updates"] = std::to_string(scaler.clean_updates());
+  if (optimizer.scaled_loss()) {
+    const StepState state = optimizer.state();
+    metadata["updates"] = std::to_string(state.updates);  // skipped ones are not counted
+    metadata["loss_scale"] = fmt::format("{:.0f}", state.scale.value);  // a power of two from 1 on
+    metadata["clean_updates"] = std::to_string(state.scale.clean_updates);
   }
   write_tensors(path, tensors, metadata);
 }
@@ -97,16 +97,20 @@ void Checkpoint::load_model(Module& model) const {
   }
 }
 
-void Checkpoint::load_optimizer(AdamW& optimizer, GradScaler& scaler) const {
+void Checkpoint::load_optimizer(AdamW& optimizer) const {
   for (const AdamW::Slot& slot : optimizer.slots()) {
     load_more(
         {{kFirstMoment + slot.name, slot.exp_avg}, {kSecondMoment + slot.name, slot.exp_avg_sq}});
   }
-  optimizer.set_steps(scaler.active() ? whole_number(file_, "updates") : step_);
-  if (scaler.active()) {
-    scaler.restore(static_cast<double>(whole_number(file_, "loss_scale")),
-                   whole_number(file_, "clean_updates"));
+  StepState state;
+  state.updates = step_;
+  if (optimizer.scaled_loss()) {
+    state.updates = whole_number(file_, "updates");
+    state.scale.value = static_cast<double>(whole_number(file_, "loss_scale"));
+    state.scale.clean_updates = whole_number(file_, "clean_updates");
   }
+  state.loss_seed = static_cast<float>(state.scale.value);
+  optimizer.set_state(state);
 }
 
 std::map<std::string, Tensor> Checkpoint::weights() const {

@@ -15,17 +15,15 @@
 
 #include "nn/module.h"
 #include "train/adamw.h"
-#include "train/grad_scaler.h"
 #include "train/safetensors.h"
 
 namespace tessera {
 
 inline constexpr int kCheckpointFormatVersion = 1;
 
-// Writes step, recipe, model, moments, scaler and `more`; atomic and durable.
-void save_checkpoint(const std::string& path, Module& model, const AdamW& optimizer,
-                     const GradScaler& scaler, int64_t step, const nlohmann::json& recipe,
-                     const std::vector<NamedTensor>& more = {});
+// Writes step, recipe, model, optimizer and `more`; atomic and durable.
+void save_checkpoint(const std::string& path, Module& model, const AdamW& optimizer, int64_t step,
+                     const nlohmann::json& recipe, const std::vector<NamedTensor>& more = {});
 
 // Writes a checkpoint of weights alone, that no training of ours has made: step 0, no moments.
 void save_weights(const std::string& path, const std::vector<NamedTensor>& weights,
@@ -44,8 +42,8 @@ class Checkpoint {
   // Copies the weights into the model; an Error names what does not fit.
   void load_model(Module& model) const;
   // Copies the moments into the optimizer (its arena's names) and sets its count of updates, and
-  // the scaler's state when it is active.
-  void load_optimizer(AdamW& optimizer, GradScaler& scaler) const;
+  // the loss scale where there is one.
+  void load_optimizer(AdamW& optimizer) const;
   // The weights that whoever does not train wants: the averaged ones where some were kept, under
   // the model's own names.
   std::map<std::string, Tensor> weights() const;

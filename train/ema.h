@@ -1,7 +1,8 @@
 // The moving average of the weights: after update t (from 1) shadow = d * shadow + (1 - d) * weight
 // in f32, with d = min(decay, (1 + t) / (10 + t)): early on the average is short, so that the
-// first, random weights are soon forgotten (timm's ModelEma with that warm-up). Evaluations judge
-// it. Rule: it averages trained parameters alone; what does not learn is the model's own.
+// first, random weights are soon forgotten (timm's ModelEma with that warm-up). AdamW's kernel
+// keeps it (AdamWOptions::average_decay); here it is shown: evaluations judge it. Rule: it averages
+// trained parameters alone; what does not learn is the model's own.
 #pragma once
 
 #include <vector>
@@ -12,20 +13,16 @@ namespace tessera {
 
 class WeightAverage {
  public:
-  // decay in (0, 1). The optimizer's arenas must outlive it.
-  WeightAverage(AdamW& optimizer, double decay);
+  // The optimizer keeps an average, and its arenas must outlive this.
+  explicit WeightAverage(const AdamW& optimizer);
 
-  // After each update of the optimizer, whose count it goes by.
-  void update();
   // Exchanges the model's weights with the averaged ones; a second call undoes the first.
   void swap();
-  // "ema/<parameter>", views of the shadow.
+  // "ema/<parameter>", views of the average.
   std::vector<NamedTensor> tensors() const;
 
  private:
-  AdamW& optimizer_;
-  double decay_;
-  std::vector<Tensor> shadows_;  // in the order of the optimizer's slots
+  const AdamW& optimizer_;
 };
 
 // The average for as long as it lives; nothing when there is none.

@@ -136,8 +136,8 @@ std::vector<ParameterGroup> FinetuneTask::groups() const {
                               recipe_.weight_decay);
 }
 
-BatchLoss FinetuneTask::loss(const Batch& batch, const StepPlace&) {
-  return {soft_cross_entropy((*model_)(batch.images), batch.targets), {}};
+BatchLoss FinetuneTask::loss(const std::vector<Tensor>& tensors, const StepPlace&) {
+  return {soft_cross_entropy((*model_)(tensors[0]), tensors[1]), {}};
 }
 
 // Every held-out picture, or some of the training's: top-1 and top-5 in percent, and the plain

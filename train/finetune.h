@@ -51,7 +51,10 @@ class FinetuneTask : public TrainingTask {
   void configure(DataOptions& reading) const override;
   VitClassifier& build(bool checkpoint_activations) override;
   std::vector<ParameterGroup> groups() const override;
-  BatchLoss loss(const Batch& batch, const StepPlace& place) override;
+  StepInputs inputs(const Batch& batch, const StepPlace&) override {
+    return {{batch.images, batch.targets}, {}};
+  }
+  BatchLoss loss(const std::vector<Tensor>& tensors, const StepPlace& place) override;
   Evaluation evaluate(int64_t step) override;
   TaskCost cost() const override;
 

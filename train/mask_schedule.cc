@@ -66,31 +66,36 @@ double MaskRatio::progress(const StepPlace& place) const {
   const double share = double(place.step) / double(std::max<int64_t>(place.total_steps - 1, 1));
   if (options_.schedule == MaskSchedule::kLinear) return share;
   if (options_.schedule == MaskSchedule::kCosine) return cosine_between(0, 1, share);
-  const double* losses = losses_.data<double>();
-  const double first = losses[kFirst], now = losses[kAverage];
+  const double first = losses_.data<double>()[kFirst];
+  // The loss of the step before has been heard, or it has not: the average is the same.
+  const double now = heard_ < place.step ? average_with_last() : losses_.data<double>()[kAverage];
   if (std::isnan(now)) return 0;
   const double end = options_.loss_end >= 0 ? options_.loss_end : first / 2;
   return first > end ? (first - now) / (first - end) : 1;
 }
 
-double MaskRatio::at(const StepPlace& place) const {
+double MaskRatio::at(const StepPlace& place) {
   if (options_.constant()) return start_;
+  if (heard_ < 0) heard_ = place.step;
   constexpr double kSteps = double(kLevels - 1);
   const double level = std::round(std::clamp(progress(place), 0.0, 1.0) * kSteps);
   return start_ + (options_.end - start_) * level / kSteps;
 }
 
-void MaskRatio::heard(double loss) {
-  if (options_.schedule != MaskSchedule::kLoss || !std::isfinite(loss)) return;
+double MaskRatio::average_with_last() const {
+  const double* losses = losses_.data<double>();
+  const double average = losses[kAverage], last = losses[kLast];
+  if (std::isnan(last)) return average;
+  return std::isnan(average) ? last : average + kShareOfNew * (last - average);
+}
+
+void MaskRatio::heard(const StepPlace& place, double loss) {
+  if (options_.schedule != MaskSchedule::kLoss) return;
+  heard_ = place.step + 1;
   double* losses = losses_.data<double>();
-  if (std::isnan(losses[kFirst])) {
-    losses[kFirst] = loss;
-  } else if (std::isnan(losses[kAverage])) {
-    losses[kAverage] = losses[kLast];
-  } else {
-    losses[kAverage] += kShareOfNew * (losses[kLast] - losses[kAverage]);
-  }
-  losses[kLast] = loss;
+  losses[kAverage] = average_with_last();
+  losses[kLast] = std::isfinite(loss) ? loss : kUnknown;
+  if (std::isnan(losses[kFirst])) losses[kFirst] = losses[kLast];
 }
 
 std::vector<NamedTensor> MaskRatio::state() const {

@@ -2,7 +2,7 @@
 // or driven by the loss.
 // Rule: the ratio moves in at most 16 levels between its two bounds, so that a run knows few shapes
 // of tensors; and a step's ratio depends on the loss of two steps before at the latest, so that
-// nobody waits for the step that is still running.
+// nobody waits for the step that is still running, and it does not matter whether anybody did.
 #pragma once
 
 #include <array>
@@ -40,21 +40,25 @@ class MaskRatio {
 
   MaskRatio(double start, const MaskRatioOptions& options);
 
-  // The ratio of the step at `place`; linear and cosine go over the whole run.
-  double at(const StepPlace& place) const;
-  // After every step. The average moves by a hundredth of the difference.
-  void heard(double loss);
+  // The ratio of the step at `place`; linear and cosine go over the whole run. Steps come in order,
+  // and all losses but the last step's have been heard.
+  double at(const StepPlace& place);
+  // After every step, in order. The average moves by a hundredth of the difference; what is not
+  // finite is passed over.
+  void heard(const StepPlace& place, double loss);
 
   // For the checkpoint: "task/mask_ratio", of the kind kLoss alone.
   std::vector<NamedTensor> state() const;
 
  private:
   double progress(const StepPlace& place) const;
+  double average_with_last() const;
 
   double start_;
   MaskRatioOptions options_;
   Tensor losses_;  // (3,) f64: the first, the average without the last step's, the last step's;
-                   // NaN: not known yet
+                   // NaN: not known yet, or not finite
+  int64_t heard_ = -1;  // steps whose losses are in losses_; -1: those before the first that asks
 };
 
 }  // namespace tessera

@@ -190,22 +190,31 @@ Tensor BeitTask::tokens_of(const Tensor& pictures) const {
   return raw::reshape(raw::cat(ids, 0), {count, recipe_.model.patches()});
 }
 
-BatchLoss BeitTask::loss(const Batch& batch, const StepPlace& place) {
+StepInputs BeitTask::inputs(const Batch& batch, const StepPlace& place) {
   const int64_t pictures = batch.images.size(0), patches = recipe_.model.patches();
   const double ratio = mask_ratio_.at(place);
   const int64_t target = recipe_.target(ratio);
-  const Tensor ids = cache_ ? cache_->ids(batch.indices, batch.mirrored) : tokens_of(batch.second);
+  const Tensor ids = cache_ ? cache_->ids(batch.indices, batch.mirrored)
+                            : tokens_of(raw::to(batch.second, model_->device()));
   const Tensor mask =
       recipe_.mask == MaskKind::kRandom
           ? random_masks(pictures, patches, target, recipe_.seed, place.iteration)
           : block_masks(pictures, recipe_.block_options(target), recipe_.seed, place.iteration);
-  const BeitOutput out = model_->forward(batch.images, masked_patches(mask, target), ids);
-  BatchLoss result = {out.loss, {{"masked_accuracy", out.accuracy.item()}}};
-  if (!recipe_.mask_schedule.constant()) {
-    result.figures.emplace_back("mask_ratio", ratio);
-  }
-  return result;
+  const MaskedPatches masked = masked_patches(mask, target);
+  const Tensor count = Tensor::full({}, double(masked.count), DType::kI64);
+  StepInputs inputs = {{batch.images, masked.mask, masked.tokens, count, ids}, {}};
+  if (!recipe_.mask_schedule.constant()) inputs.figures.emplace_back("mask_ratio", ratio);
+  return inputs;
 }
+
+BatchLoss BeitTask::loss(const std::vector<Tensor>& tensors, const StepPlace&) {
+  const MaskedPatches masked = {
+      .mask = tensors[1], .tokens = tensors[2], .count = static_cast<int64_t>(tensors[3].item())};
+  const BeitOutput out = model_->forward(tensors[0], masked, tensors[4]);
+  return {out.loss, {{"masked_accuracy", out.accuracy}}};
+}
+
+std::string BeitTask::why_not_recorded() const { return "its loss counts the labels on the host"; }
 
 Tensor BeitTask::evaluation_mask(int64_t picture) const {
   const int64_t patches = recipe_.model.patches();

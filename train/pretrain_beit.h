@@ -65,8 +65,10 @@ class BeitTask : public TrainingTask {
   void configure(DataOptions& options) const override;
   Module& build(bool checkpoint_activations) override;
   std::vector<ParameterGroup> groups() const override;
-  BatchLoss loss(const Batch& batch, const StepPlace& place) override;
-  void after_step(const StepPlace&, double loss) override { mask_ratio_.heard(loss); }
+  StepInputs inputs(const Batch& batch, const StepPlace& place) override;
+  BatchLoss loss(const std::vector<Tensor>& tensors, const StepPlace& place) override;
+  std::string why_not_recorded() const override;
+  void after_step(const StepPlace& place, double loss) override { mask_ratio_.heard(place, loss); }
   Evaluation evaluate(int64_t step) override;
   std::unique_ptr<VitEncoder> encoder() const override;
   std::vector<NamedTensor> state() override { return mask_ratio_.state(); }

@@ -2,6 +2,7 @@
 #include "train/pretrain_mae.h"
 
 #include <algorithm>
+#include <span>
 
 #include "models/flops.h"
 #include "models/transfer.h"
@@ -50,14 +51,20 @@ Module& MaeTask::build(bool checkpoint_activations) {
   return *model_;
 }
 
-BatchLoss MaeTask::loss(const Batch& batch, const StepPlace& place) {
+StepInputs MaeTask::inputs(const Batch& batch, const StepPlace& place) {
   const int64_t patches = recipe_.model.patches();
   const double ratio = mask_ratio_.at(place);
   const Tensor noise = mask_noise(batch.images.size(0), patches, recipe_.seed, place.iteration);
   const Masking masking = random_masking(noise, kept_patches(patches, ratio));
-  BatchLoss result = {model_->forward(batch.images, masking).loss, {}};
-  if (!recipe_.mask_schedule.constant()) result.figures.emplace_back("mask_ratio", ratio);
-  return result;
+  StepInputs inputs = {masking.tensors(), {}};
+  inputs.tensors.push_back(batch.images);
+  if (!recipe_.mask_schedule.constant()) inputs.figures.emplace_back("mask_ratio", ratio);
+  return inputs;
+}
+
+BatchLoss MaeTask::loss(const std::vector<Tensor>& tensors, const StepPlace&) {
+  const Masking masking = Masking::of(std::span(tensors).first(tensors.size() - 1));
+  return {model_->forward(tensors.back(), masking).loss, {}};
 }
 
 Evaluation MaeTask::evaluate(int64_t) {

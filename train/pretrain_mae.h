@@ -34,8 +34,9 @@ class MaeTask : public TrainingTask {
 
   MaeRecipe& recipe() override { return recipe_; }
   Module& build(bool checkpoint_activations) override;
-  BatchLoss loss(const Batch& batch, const StepPlace& place) override;
-  void after_step(const StepPlace&, double loss) override { mask_ratio_.heard(loss); }
+  StepInputs inputs(const Batch& batch, const StepPlace& place) override;
+  BatchLoss loss(const std::vector<Tensor>& tensors, const StepPlace& place) override;
+  void after_step(const StepPlace& place, double loss) override { mask_ratio_.heard(place, loss); }
   Evaluation evaluate(int64_t step) override;
   std::unique_ptr<VitEncoder> encoder() const override;
   std::vector<NamedTensor> state() override { return mask_ratio_.state(); }

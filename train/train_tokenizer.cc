@@ -32,10 +32,10 @@ Module& TokenizerTask::build(bool checkpoint_activations) {
   return *model_;
 }
 
-BatchLoss TokenizerTask::loss(const Batch& batch, const StepPlace& place) {
-  const Tensor prepared = model_->prepare(batch.images);
+BatchLoss TokenizerTask::loss(const std::vector<Tensor>& tensors, const StepPlace& place) {
+  const Tensor prepared = model_->prepare(tensors[0]);
   const int64_t span = model_->reduction();
-  const Shape grid = {batch.images.size(0), model_->vocab(), recipe_.image_height / span,
+  const Shape grid = {prepared.size(0), model_->vocab(), recipe_.image_height / span,
                       recipe_.image_width / span};
   TokenizerStep step;
   step.temperature =
@@ -47,13 +47,19 @@ BatchLoss TokenizerTask::loss(const Batch& batch, const StepPlace& place) {
   const TokenizerOutput out = model_->forward(prepared, gumbel, step);
   CodeUsage usage(model_->vocab());
   usage.add(argmax(out.logits.detach(), 1));
+  const auto known = [](double value) { return Tensor::full({}, value, DType::kF64); };
   return {out.loss,
-          {{"reconstruction", out.reconstruction.item()},
-           {"kl", out.kl.item()},
-           {"temperature", step.temperature},
-           {"kl_weight", step.kl_weight},
-           {"codes_used", double(usage.used())},
-           {"perplexity", usage.perplexity()}}};
+          {{"reconstruction", out.reconstruction},
+           {"kl", out.kl},
+           {"temperature", known(step.temperature)},
+           {"kl_weight", known(step.kl_weight)},
+           {"codes_used", known(double(usage.used()))},
+           {"perplexity", known(usage.perplexity())}}};
+}
+
+std::string TokenizerTask::why_not_recorded() const {
+  return "temperature and KL weight change from step to step, and its tokens are counted on the "
+         "host";
 }
 
 Evaluation TokenizerTask::evaluate(int64_t) {

@@ -4,6 +4,7 @@
 
 #include <cmath>
 #include <exception>
+#include <functional>
 #include <memory>
 #include <optional>
 
@@ -116,7 +117,7 @@ class Training {
     model_->move_to(options_.device);
     TESSERA_CHECK_USAGE(options_.probe_every == 0 || task_.encoder() != nullptr,
                         "--probe-every: `{}` trains no encoder to be probed", recipe_.command());
-    trainer_.emplace(task_, *model_, total_steps_, steps_per_epoch_);
+    trainer_.emplace(task_, *model_, total_steps_, steps_per_epoch_, !options_.no_graph);
     int64_t step = options_.resume ? load_newest() : 0;
     if (step >= total_steps_) {
       fmt::print(stderr, "the run in {} is complete: {} of {} steps\n", options_.out, step,
@@ -133,22 +134,17 @@ class Training {
     install_signal_handlers();
     progress_.emplace(Progress::choose_mode(options_.log_json), step, total_steps_,
                       recipe_.batch_size * recipe_.accumulate);
-    const int64_t last =
-        options_.dry_run ? std::min(total_steps_, step + kDryRunSteps) : total_steps_;
-    const int64_t first = step;
+    first_ = step;
+    last_ = options_.dry_run ? std::min(total_steps_, step + kDryRunSteps) : total_steps_;
     while (true) {
-      if (folder_ && options_.profile_steps > 0 && step == first + kUnprofiledSteps) {
+      if (folder_ && options_.profile_steps > 0 && step == first_ + kUnprofiledSteps) {
         profile_.emplace();
       }
-      const StepResult result = trainer_->step(step, batches);
+      hear_if_it_fails([&] { trainer_->queue(step, batches); });
       ++step;
-      if (profile_ && (step == last || step == first + kUnprofiledSteps + options_.profile_steps)) {
-        write_profile(step - first - kUnprofiledSteps);
-      }
-      progress_->step(step, result.loss);
-      if (step == first + kDryRunSteps || step == last) say_time_left(step);
-      const bool stop = stop_requested() && step < last;
-      if (folder_) keep_results(step, result, stop);
+      const bool stop = stop_requested() && step < last_;
+      // A step is heard of when it is done, or when the next one is queued behind it.
+      hear(stop || profile_ || is_waited_for(step) ? 0 : 1, stop ? step : -1);
       if (stop) {
         progress_->finish();
         if (folder_) {
@@ -159,8 +155,8 @@ class Training {
         }
         return kInterrupted;
       }
-      if (step == last) break;
-      batches = next_batches();
+      if (step == last_) break;
+      hear_if_it_fails([&] { batches = next_batches(); });
     }
     progress_->finish();
     if (folder_) progress_->say(fmt::format("complete: {}", folder_->checkpoint_path(step)));
@@ -172,6 +168,44 @@ class Training {
   bool due(int64_t every, int64_t step, bool epoch_ends) const {
     if (every == 0) return false;
     return step == total_steps_ || (every < 0 ? epoch_ends : step % every == 0);
+  }
+
+  int64_t checkpoint_every() const {
+    return options_.checkpoint_every > 0 ? options_.checkpoint_every : -1;
+  }
+
+  // Whether somebody wants the weights as they are after this step, and no later ones.
+  bool is_waited_for(int64_t step) const {
+    if (step == last_ || !folder_) return step == last_;
+    const bool epoch_ends = step % steps_per_epoch_ == 0;
+    return due(recipe_.eval_every, step, epoch_ends) ||
+           due(options_.probe_every, step, epoch_ends) || due(checkpoint_every(), step, epoch_ends);
+  }
+
+  // Collects the steps that are done, and waits for those beyond `pending`; after step `stopped`,
+  // where there is one, the run ends.
+  void hear(size_t pending, int64_t stopped = -1) {
+    while (trainer_->pending() > pending || trainer_->ready()) {
+      const StepResult result = trainer_->collect();
+      const int64_t step = result.step, profiled = step - first_ - kUnprofiledSteps;
+      if (profile_ && (step == last_ || profiled == options_.profile_steps)) {
+        write_profile(profiled);
+      }
+      progress_->step(step, result.loss);
+      if (step == first_ + kDryRunSteps || step == last_) say_time_left(step);
+      if (folder_) keep_results(result, step == stopped);
+    }
+  }
+
+  // When the run cannot go on, the step that is under way is heard of all the same.
+  void hear_if_it_fails(const std::function<void()>& work) {
+    try {
+      work();
+    } catch (...) {
+      const std::exception_ptr failure = std::current_exception();
+      hear(0);
+      std::rethrow_exception(failure);
+    }
   }
 
   // The step to go on from. A run that was killed before its first checkpoint starts over.
@@ -206,6 +240,10 @@ class Training {
                  cache * 1e-6);
     }
     for (const std::string& note : options_.notes) fmt::print(stderr, "{}\n", note);
+    const std::string why_not = task_.why_not_recorded();
+    if (!why_not.empty() && !options_.no_graph && backend(options_.device).has_graphs()) {
+      fmt::print(stderr, "no CUDA graphs: {}\n", why_not);
+    }
     const auto available = static_cast<double>(available_memory_bytes());
     if (available > 0 && memory + cache > available) {
       fmt::print(stderr, "warning: only {:.1f} GB of memory are free; try a smaller {}\n",
@@ -242,9 +280,10 @@ class Training {
 
   // After a step: its record, a picture and a checkpoint when they are due. Whoever stops wants no
   // evaluation, only what was learnt; and that is saved, too, when an evaluation fails.
-  void keep_results(int64_t step, const StepResult& result, bool stop) {
+  void keep_results(const StepResult& result, bool stop) {
+    const int64_t step = result.step;
     const bool epoch_ends = step % steps_per_epoch_ == 0;
-    MetricRecord record = record_of(step, result);
+    MetricRecord record = record_of(result);
     std::exception_ptr failure;
     try {
       if (!stop && due(recipe_.eval_every, step, epoch_ends)) evaluate(record);
@@ -253,13 +292,13 @@ class Training {
       failure = std::current_exception();
     }
     if (!record.values.empty()) log(record);
-    const int64_t every = options_.checkpoint_every > 0 ? options_.checkpoint_every : -1;
-    if (stop || failure || due(every, step, epoch_ends)) save(step);
+    if (stop || failure || due(checkpoint_every(), step, epoch_ends)) save(step);
     if (failure) std::rethrow_exception(failure);
   }
 
   // The step's figures; none when it is not one to be logged.
-  MetricRecord record_of(int64_t step, const StepResult& result) const {
+  MetricRecord record_of(const StepResult& result) const {
+    const int64_t step = result.step;
     MetricRecord record;
     record.step = step;
     if (step % options_.log_every != 0 && step != total_steps_) return record;
@@ -268,8 +307,7 @@ class Training {
     for (const auto& [name, value] : result.figures) record.add(name, value);
     record.add("lr", result.lr);
     record.add("grad_norm", result.gradient_norm);
-    const GradScaler& scaler = trainer_->scaler();
-    if (scaler.active()) record.add("loss_scale", scaler.scale());
+    if (trainer_->optimizer().scaled_loss()) record.add("loss_scale", result.loss_scale);
     const double rate = progress_->images_per_second();
     if (rate > 0) record.add("images_per_s", rate);
     return record;
@@ -354,6 +392,7 @@ class Training {
   TaskCost cost_;
   std::unique_ptr<Loader> loader_;
   int64_t steps_per_epoch_ = 0, total_steps_ = 0;
+  int64_t first_ = 0, last_ = 0;  // this start goes from after step first_ to last_
   std::optional<OnlineProbe> probe_;
   std::optional<RunFolder> folder_;
   Module* model_ = nullptr;  // the task's

@@ -35,6 +35,7 @@ struct RunOptions {
   int keep = 2;
   bool log_json = false;
   bool dry_run = false;
+  bool no_graph = false;      // nothing is recorded: each step is queued anew
   int64_t profile_steps = 0;  // so many, after two that are not, become OUT/profile.txt and .json
   std::string config_text;    // written into the run's folder, for --config
   std::vector<std::string> notes;  // said once it is clear that the run starts
@@ -49,9 +50,16 @@ struct StepPlace {
   uint32_t iteration = 0;  // batches before this one: step * accumulate + number in the step
 };
 
+// What the loss of a batch is computed from: pictures, targets, masks.
+struct StepInputs {
+  std::vector<Tensor> tensors;  // on any device; the loss gets them on the model's
+  Figures figures;              // logged behind the loss's own: the mean over the step's batches
+};
+
 struct BatchLoss {
-  Tensor loss;      // 0-d
-  Figures figures;  // logged beside the loss: the mean over the step's batches
+  Tensor loss;  // 0-d
+  // Logged beside the loss: the mean over the step's batches. 0-d, floating, on any device.
+  std::vector<NamedTensor> figures;
 };
 
 // What an evaluation found.
@@ -102,11 +110,18 @@ class TrainingTask {
   // Parameters with a learning rate or a decay of their own; see AdamW.
   virtual std::vector<ParameterGroup> groups() const { return {}; }
 
-  // The loss of one batch, in training mode, with autocast and StepRandom alive. The batch's
-  // tensors are on the model's device.
-  virtual BatchLoss loss(const Batch& batch, const StepPlace& place) = 0;
+  // What is drawn, looked up or named for a batch before its loss. The place to work on the host,
+  // and to ask a device: the step before may still be running.
+  virtual StepInputs inputs(const Batch& batch, const StepPlace& place) = 0;
+  // The loss of one batch, in training mode, with autocast and StepRandom alive; `tensors` are
+  // those of inputs(), on the model's device. Where why_not_recorded() has nothing to say it is
+  // recorded and replayed for other tensors of these shapes: it must not look at the place, nor at
+  // what may change from step to step, nor ask the device.
+  virtual BatchLoss loss(const std::vector<Tensor>& tensors, const StepPlace& place) = 0;
+  // Why a step cannot be recorded, in a few words; empty when it can.
+  virtual std::string why_not_recorded() const { return ""; }
   // The step's update has been made (or skipped, when a gradient was not finite); loss is the mean
-  // over its batches.
+  // over its batches. Comes late, when the next step is on its way, but before that one's.
   virtual void after_step(const StepPlace&, double /*loss*/) {}
 
   // In evaluation mode, without gradients, with the averaged weights where some are kept.

@@ -3,13 +3,16 @@
 #include "cuda/vendor.h"
 
 #include "cuda/emulator/memory.h"
+#include "cuda/emulator/queue.h"
 #include "cuda/kernels.h"
 
 namespace tessera::cuda::vendor {
 
 void gemm(const GemmArgs& args) {
-  const emulator::OpenMemory open;
-  backend(Device::kCpu).gemm(args);
+  emulator::queue([args] {
+    const emulator::OpenMemory open;
+    backend(Device::kCpu).gemm(args);
+  });
 }
 bool gemm_depends_on_strides() { return false; }
 

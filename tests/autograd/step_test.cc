@@ -24,15 +24,16 @@ const MaeConfig kConfig = {.image_height = 32,
 
 struct Run {
   Mae model{kConfig, 7};
-  AdamW optimizer{model, {}};
+  AdamW optimizer{model, {.clip_grad = 1}};
   const Tensor imgs = raw::normal({12, 3, 32, 48}, RandomKey{1, 0, 1});
 
   float step(uint32_t iteration) {
+    optimizer.begin_step(1e-3);
     optimizer.zero_grad();
     const MaeOutput out = model.forward(imgs, mask_noise(12, kConfig.patches(), 3, iteration));
     backward(out.loss);
-    const double norm = optimizer.gradient_norm();
-    optimizer.step(1e-3, std::min(1.0, 1.0 / norm));
+    optimizer.update(out.loss);
+    optimizer.mark_updated();
     return out.loss.to_vector<float>()[0];
   }
 };

@@ -1,5 +1,6 @@
 // A short training on the CUDA device (emulated), as a user starts it: it learns what the CPU
-// learns, gives the same bytes every time, and goes on exactly after a stop.
+// learns, gives the same bytes every time, replayed or queued anew, and goes on exactly after a
+// stop.
 #include <cmath>
 #include <nlohmann/json.hpp>
 
@@ -62,6 +63,48 @@ TEST_CASE("auto is the device, and every run gives the same bytes") {
   CHECK(last_checkpoint(first) == last_checkpoint(second));
 }
 
+// A run's records without what differs from run to run.
+std::vector<nlohmann::json> records(const std::string& folder) {
+  std::vector<nlohmann::json> all;
+  for (const std::string& line : lines_of(slurp(folder + "/metrics.jsonl"))) {
+    all.push_back(nlohmann::json::parse(line));
+    all.back().erase("images_per_s");
+    all.back().erase("time");
+  }
+  return all;
+}
+
+TEST_CASE("replayed steps and steps queued anew give the same files") {
+  for (const char* precision : {"f32", "bf16", "f16"}) {
+    INFO(precision);
+    const TempFolder folder;
+    const std::string replayed = folder.file("replayed"), anew = folder.file("anew");
+    const Words how = {"--precision",           precision, "--clip-grad",      "0.5",
+                       "--ema-decay",           "0.9",     "--accumulate",     "2",
+                       "--mask-ratio-schedule", "linear",  "--mask-ratio-end", "0.5"};
+    train(pretrain(replayed, 6, "cuda") + how, replayed);
+    train(pretrain(anew, 6, "cuda") + how + Words{"--no-graph"}, anew);
+    CHECK(last_checkpoint(replayed) == last_checkpoint(anew));
+    CHECK(records(replayed) == records(anew));
+  }
+}
+
+TEST_CASE("a task that cannot be recorded says so, once") {
+  const auto said = [](const Words& more) {
+    const Words words = {"tokenizer",    "train", "--data",   "builtin:16", "--image-size", "8",
+                         "--batch-size", "4",     "--vocab",  "8",          "--width",      "8",
+                         "--max-steps",  "3",     "--device", "cuda",       "--dry-run"};
+    const Outcome outcome = run(words + more, kEmulated);
+    INFO(outcome.err);
+    CHECK(outcome.status == 0);
+    const std::string text = "no CUDA graphs: ";
+    const size_t first = outcome.err.find(text);
+    return first != std::string::npos && outcome.err.find(text, first + 1) == std::string::npos;
+  };
+  CHECK(said({}));
+  CHECK_FALSE(said({"--no-graph"}));
+}
+
 TEST_CASE("a run on the device goes on exactly") {
   const TempFolder folder;
   const std::string straight = folder.file("straight"), broken = folder.file("broken");
@@ -69,9 +112,11 @@ TEST_CASE("a run on the device goes on exactly") {
   train(pretrain(straight, 6, "cuda") + often, straight);
   train(pretrain(broken, 6, "cuda") + often, broken);
   const std::string last = broken + "/step-00000006.safetensors";
-  REQUIRE(std::filesystem::remove(last));
-  train({"pretrain", "mae", "--resume", "--out", broken, "--device", "cuda"}, broken);
-  CHECK(last_checkpoint(broken) == last_checkpoint(straight));
+  for (const Words& how : {Words{}, Words{"--no-graph"}}) {
+    REQUIRE(std::filesystem::remove(last));
+    train(Words{"pretrain", "mae", "--resume", "--out", broken, "--device", "cuda"} + how, broken);
+    CHECK(last_checkpoint(broken) == last_checkpoint(straight));
+  }
 }
 
 }  // namespace

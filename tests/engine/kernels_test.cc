@@ -5,6 +5,7 @@
 #include <cmath>
 #include <functional>
 #include <limits>
+#include <span>
 
 #include "engine/backend.h"
 #include "engine/raw.h"
@@ -127,7 +128,7 @@ TEST_CASE("each of our roads to a product gives the same bits for every layout o
   }
 }
 
-TEST_CASE("AdamW's kernel: segments, decay, rate scales, gradient scale, gaps") {
+TEST_CASE("AdamW's kernel: segments, decay, rate scales, gradient scale, gaps, average") {
   const int64_t n = 40000;  // more than one task
   const Tensor p = random({n}, 1, DType::kF32), g = random({n}, 2, DType::kF32);
   const Tensor m = zeros({n}), v = zeros({n});
@@ -140,34 +141,49 @@ TEST_CASE("AdamW's kernel: segments, decay, rate scales, gradient scale, gaps") 
   args.grad = g.view();
   args.exp_avg = m.view();
   args.exp_avg_sq = v.view();
-  args.segments = &segments;
-  args.lr = 1e-2;
+  const Tensor segment_bytes =
+      raw::from_bytes(std::as_bytes(std::span(segments)), default_device());
+  args.segments = static_cast<const AdamWSegment*>(segment_bytes.view().data);
+  args.segment_count = std::ssize(segments);
   args.beta1 = 0.9;
   args.beta2 = 0.95;
-  args.grad_scale = 0.25;
-  const Tensor shadow = zeros({n}, DType::kBF16);
+  const Tensor shadow = zeros({n}, DType::kBF16), average = raw::clone(p);
   args.shadow = shadow.view();
-  for (int64_t step = 1; step <= 3; ++step) {
-    args.step = step;
+  args.average = average.view();
+  const double lr_now = 1e-2, grad_scale = 0.25;
+  std::vector<double> wa = start;
+  for (int64_t step = 1; step <= 4; ++step) {
+    StepState state;
+    state.lr = lr_now;
+    state.grad_scale = grad_scale;
+    state.correction1 = 1 - std::pow(args.beta1, step);
+    state.correction2 = 1 - std::pow(args.beta2, step);
+    state.average_decay = 0.75;
+    state.update = step < 4;  // the last is skipped
+    const Tensor bytes = raw::from_bytes(std::as_bytes(std::span(&state, 1)), default_device());
+    args.state = static_cast<const StepState*>(bytes.view().data);
     p.backend().adamw(args);
+    if (step == 4) break;
     for (const AdamWSegment& s : segments) {
       for (int64_t i = s.begin; i < s.end; ++i) {
         const size_t e = static_cast<size_t>(i);
-        const double lr = args.lr * s.lr_scale, d = grad[e] * args.grad_scale;
+        const double lr = lr_now * s.lr_scale, d = grad[e] * grad_scale;
         wp[e] *= 1 - lr * s.weight_decay;
         wm[e] = args.beta1 * wm[e] + (1 - args.beta1) * d;
         wv[e] = args.beta2 * wv[e] + (1 - args.beta2) * d * d;
         const double denominator =
             std::sqrt(wv[e]) / std::sqrt(1 - std::pow(args.beta2, step)) + args.eps;
         wp[e] -= lr / (1 - std::pow(args.beta1, step)) * wm[e] / denominator;
+        wa[e] = 0.75 * wa[e] + 0.25 * wp[e];
       }
     }
   }
-  const std::vector<double> have = values(p), have_m = values(m), have_v = values(v);
+  const std::vector<double> have = values(p), have_m = values(m), have_v = values(v),
+                            have_average = values(average);
   double worst = 0;
   for (size_t e = 0; e < wp.size(); ++e) {
     worst = std::max({worst, std::fabs(have[e] - wp[e]), std::fabs(have_m[e] - wm[e]),
-                      std::fabs(have_v[e] - wv[e])});
+                      std::fabs(have_v[e] - wv[e]), std::fabs(have_average[e] - wa[e])});
   }
   CHECK(values(shadow) == values(raw::to(p, DType::kBF16)));
   // Three steps, each rounding a weight three times at most.
@@ -175,6 +191,7 @@ TEST_CASE("AdamW's kernel: segments, decay, rate scales, gradient scale, gaps") 
   for (const size_t gap : {size_t{10}, size_t{15}, size_t{20000}, size_t{20015}, wp.size() - 1}) {
     CHECK(have[gap] == start[gap]);
     CHECK(have_m[gap] == 0);
+    CHECK(have_average[gap] == start[gap]);
   }
 }
 

@@ -319,6 +319,10 @@ class GuardBackend final : public Backend {
     real().pictures(moved);
   }
 
+  void judge_step(const StepRule& rule, const View& losses, const View& sum_squares,
+                  StepState* state) override {
+    real().judge_step(rule, losses, sum_squares, state);
+  }
   void adamw(const AdamWArgs& args) override {
     const Guarded param("adamw", args.param, true), first("adamw", args.exp_avg, true),
         second("adamw", args.exp_avg_sq, true);

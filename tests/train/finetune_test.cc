@@ -52,7 +52,7 @@ FinetuneRecipe small_recipe(double lr = 1e-2) {
 
 void save(const std::string& path, TrainingRecipe& recipe, Module& model, int64_t step) {
   AdamW optimizer(model, {});
-  save_checkpoint(path, model, optimizer, GradScaler(DType::kF32), step, to_json(recipe));
+  save_checkpoint(path, model, optimizer, step, to_json(recipe));
 }
 
 // A MAE of random weights in a file.
@@ -148,7 +148,7 @@ TEST_CASE("a checkpoint of a training without an encoder is refused by name") {
   AdamW optimizer(model, {});
   nlohmann::json json = to_json(recipe);
   json["task"] = "tokenizer";
-  save_checkpoint(path, model, optimizer, GradScaler(DType::kF32), 1, json);
+  save_checkpoint(path, model, optimizer, 1, json);
   const std::string message = error_of([&] { encoder_in(Checkpoint(path)); });
   CHECK(message.find(path) != std::string::npos);
   CHECK(message.find("'tokenizer' holds no encoder") != std::string::npos);
@@ -214,7 +214,7 @@ TEST_CASE("the loss is the targets' cross-entropy; whole labels give the plain o
   batch.targets = mixed_targets({}, batch.labels, 3, 0.1);
   const double want =
       cross_entropy(model(batch.images), Tensor::from(batch.labels, {6}), 0.1).item();
-  CHECK(task.loss(batch, {}).loss.item() == Approx(want).epsilon(1e-6));
+  CHECK(task.loss(task.inputs(batch, {}).tensors, {}).loss.item() == Approx(want).epsilon(1e-6));
   CHECK(std::abs(want - std::log(3.0)) > 0.01);
 }
 

@@ -103,11 +103,10 @@ TEST_CASE("a tokenizer comes back from its checkpoint with its averaged weights"
   const TokenizerRecipe recipe = small_recipe();
   const std::unique_ptr<Tokenizer> model = make_tokenizer(recipe);
   model->initialize(1);
-  AdamW optimizer(*model, {});
-  WeightAverage average(optimizer, 0.9);
+  AdamW optimizer(*model, {.average_decay = 0.9});
+  const WeightAverage average(optimizer);
   model->initialize(2);  // the weights move on, the average stays
-  const GradScaler scaler(DType::kF32);
-  save_checkpoint(path, *model, optimizer, scaler, 3, to_json(recipe), average.tensors());
+  save_checkpoint(path, *model, optimizer, 3, to_json(recipe), average.tensors());
   const TrainedTokenizer trained = load_tokenizer(path);
   const EvaluationReader pictures = drawn_pictures(4, 16);
   const Tensor images = pictures.pictures(0, 4);
@@ -118,10 +117,10 @@ TEST_CASE("a tokenizer comes back from its checkpoint with its averaged weights"
   CHECK(load_tokenizer(path).id == trained.id);
 
   const std::string plain = folder.file("plain.safetensors");
-  save_checkpoint(plain, *model, optimizer, scaler, 3, to_json(recipe));
+  save_checkpoint(plain, *model, optimizer, 3, to_json(recipe));
   CHECK(load_tokenizer(plain).id == trained.id);  // seed 1 again
   model->initialize(2);
-  save_checkpoint(plain, *model, optimizer, scaler, 3, to_json(recipe));
+  save_checkpoint(plain, *model, optimizer, 3, to_json(recipe));
   CHECK(load_tokenizer(plain).id != trained.id);
 }
 
@@ -219,8 +218,7 @@ TEST_CASE("a cache never takes the place of another kind of file") {
   CHECK(open(folder.file("tokens")).find("must end in .safetensors") != std::string::npos);
   const std::string checkpoint = folder.file("model.safetensors");
   AdamW optimizer(*trained.model, {});
-  save_checkpoint(checkpoint, *trained.model, optimizer, GradScaler(DType::kF32), 1,
-                  to_json(trained.recipe));
+  save_checkpoint(checkpoint, *trained.model, optimizer, 1, to_json(trained.recipe));
   CHECK(open(checkpoint).find("no cache of tokens") != std::string::npos);
 }
 

@@ -48,10 +48,13 @@ class LineTask : public TrainingTask {
   TrainingRecipe& recipe() override { return recipe_; }
   Module& build(bool) override { return line; }
   std::vector<ParameterGroup> groups() const override { return groups_; }
-  BatchLoss loss(const Batch& batch, const StepPlace& place) override {
+  StepInputs inputs(const Batch& batch, const StepPlace& place) override {
+    return {{batch.images}, {{"iteration", double(place.iteration)}}};
+  }
+  BatchLoss loss(const std::vector<Tensor>& tensors, const StepPlace& place) override {
     places.push_back(place);
-    const Tensor y = line(batch.images);
-    return {mean(y * y), {{"first", raw::select(raw::reshape(batch.images, {-1}), 0, 0).item()}}};
+    const Tensor y = line(tensors[0]);
+    return {mean(y * y), {{"first", raw::select(raw::reshape(tensors[0], {-1}), 0, 0)}}};
   }
   void after_step(const StepPlace&, double loss) override {
     raw::copy_(seen_, Tensor::full({}, seen_.item() + loss, DType::kF64));
@@ -170,13 +173,13 @@ TEST_CASE("an update that the loss scale skips leaves average, weights and momen
   };
   for (int64_t step = 0; step < 3; ++step) trainer.step(step, batches_of(recipe, step));
   const std::vector<float> average = averages(), weights = values(task.line);
-  const double scale = trainer.scaler().scale();
+  const double scale = trainer.optimizer().state().scale.value;
   REQUIRE(average != weights);  // else one more update would not show
   std::vector<Batch> overflowing = batches_of(recipe, 3);
   overflowing[0].images = Tensor::full({8, 4}, 1e30);
   const StepResult skipped = trainer.step(3, overflowing);
   CHECK_FALSE(std::isfinite(skipped.gradient_norm));
-  CHECK(trainer.scaler().scale() == scale / 2);
+  CHECK(trainer.optimizer().state().scale.value == scale / 2);
   CHECK(trainer.optimizer().steps() == 3);
   CHECK(averages() == average);
   CHECK(values(task.line) == weights);
@@ -194,10 +197,12 @@ TEST_CASE("figures are means over a step's batches, which count on from step to 
   for (int64_t step = 0; step < 3; ++step) {
     const std::vector<Batch> batches = batches_of(recipe, step);
     const StepResult result = trainer.step(step, batches);
-    REQUIRE(result.figures.size() == 1);
+    REQUIRE(result.figures.size() == 2);
     CHECK(result.figures[0].first == "first");
     CHECK(result.figures[0].second ==
           Approx((first_value(batches[0]) + first_value(batches[1])) / 2));
+    CHECK(result.figures[1].first == "iteration");
+    CHECK(result.figures[1].second == 2 * double(step) + 0.5);
   }
   REQUIRE(task.places.size() == 6);
   for (uint32_t i = 0; i < 6; ++i) {

@@ -20,6 +20,7 @@ programs=(
   tests/cuda/attention_on_gpu_test
   tests/cuda/conv_on_gpu_test
   tests/cuda/loader_on_gpu_test
+  tests/cuda/graph_on_gpu_test
   tests/golden_cuda
 )
 

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Runs, on a machine with a GPU, everything that the archive of tools/gpu/pack.sh holds: the op table,
 # the kernels' tests, the golden numbers, the comparison with the CPU, the four tools of
-# compute-sanitizer where it is installed, three trainings that must give the same bytes, and the
-# speed of a step. Prints a table; results.json holds the same, one object a line.
+# compute-sanitizer where it is installed, trainings that must give the same bytes (three alike, and
+# replayed CUDA graphs beside steps queued anew), and the speed of a step with and without graphs. Prints a table; results.json holds the same, one object a line.
 # Rule: goes on after a failure, and ends with 1 if there was any.
 set -uo pipefail
 
@@ -35,14 +35,22 @@ check() {
   row "$name" "$status" $((SECONDS - start)) "$(grep -v '^ *$' <<< "$output" | grep -v '^=*$' | tail -n 1 | cut -c 1-90)"
 }
 
+# sum_of_training FOLDER FLAGS...: of the last checkpoint of a short training on the device.
+sum_of_training() {
+  local folder=$1
+  shift
+  $limit bin/tessera_cuda pretrain mae --data builtin: --arch vit_tiny --image-size 32 --patch-size 4 \
+    --batch-size 32 --max-steps 10 --eval-every 0 --clip-grad 1 --ema-decay 0.9 --device cuda \
+    --out "$folder" "$@" >> "$log" 2>&1 || return 1
+  sha256sum < "$folder/step-00000010.safetensors"
+}
+
 # Three trainings on the device: the same bytes each time.
 same_bytes() {
   local folder first='' sum
   folder=$(mktemp -d)
   for run in 1 2 3; do
-    $limit bin/tessera_cuda pretrain mae --data builtin: --arch vit_tiny --image-size 32 --patch-size 4 \
-      --batch-size 32 --max-steps 10 --eval-every 0 --device cuda --out "$folder/$run" || return 1
-    sum=$(sha256sum < "$folder/$run/step-00000010.safetensors")
+    sum=$(sum_of_training "$folder/$run") || return 1
     [[ -z $first || $sum == "$first" ]] || {
       echo "training $run gave other bytes"
       return 1
@@ -53,11 +61,28 @@ same_bytes() {
   echo "three trainings, one sum: ${first:0:16}"
 }
 
-# The speed of a step; the whole line goes into the log.
+# A training of replayed graphs and one of steps queued anew, in each precision: the same bytes.
+graph_is_eager() {
+  local folder precision replayed anew
+  $limit bin/graph_on_gpu_test || return 1
+  folder=$(mktemp -d)
+  for precision in f32 bf16 f16; do
+    replayed=$(sum_of_training "$folder/$precision" --precision $precision) || return 1
+    anew=$(sum_of_training "$folder/$precision-anew" --precision $precision --no-graph) || return 1
+    [[ $replayed == "$anew" ]] || {
+      echo "$precision: a replayed training gave other bytes than one queued anew"
+      return 1
+    }
+  done
+  rm -rf "$folder"
+  echo "the same bytes in f32, bf16 and f16"
+}
+
+# step_speed BATCH PRECISION FLAGS...: of a step; the whole line goes into the log.
 step_speed() {
   local line
   line=$($limit bin/tessera_cuda bench step --device cuda --arch vit_base --image-size 224 \
-    --batch-size "$1" --precision "$2" --json) || return 1
+    --batch-size "$1" --precision "$2" --json "${@:3}") || return 1
   echo "$line"
   sed -E 's/.*"images_per_s":([0-9.]+).*"utilisation":([0-9.]+).*"peak_rss_mb":.*/\1 images per s, utilisation \2/' <<< "$line"
 }
@@ -95,16 +120,21 @@ check 'attention on tensor cores' $limit bin/attention_on_gpu_test
 check 'convolutions, cuDNN and our own' $limit bin/conv_on_gpu_test
 check 'the loader: copies, and views by the device' $limit bin/loader_on_gpu_test
 check 'three trainings' same_bytes
+check 'graph = eager' graph_is_eager
 check 'attention alone, batch 64, bf16' $limit bin/tessera_cuda bench ops --device cuda \
   --only attention --batch-size 64 --precision bf16
 check 'ViT-B/16 step, batch 32, f32' step_speed 32 f32
 check 'ViT-B/16 step, batch 256, bf16' step_speed 256 bf16
+check 'ViT-B/16 step, batch 256, bf16, no graph' step_speed 256 bf16 --no-graph
+check 'ViT-B/16 step, batch 16, bf16' step_speed 16 bf16
+check 'ViT-B/16 step, batch 16, bf16, no graph' step_speed 16 bf16 --no-graph
 if sanitizer=$(PATH=$PATH:/usr/local/cuda/bin command -v compute-sanitizer); then
   for tool in memcheck racecheck initcheck synccheck; do
     options=(--tool "$tool" --error-exitcode 1)
     # One test fills the device on purpose; memcheck would count the refusal.
     [[ $tool == memcheck ]] && options+=(--report-api-errors no)
-    for program in parity_on_gpu_test cuda_kernels_test attention_on_gpu_test loader_on_gpu_test; do
+    for program in parity_on_gpu_test cuda_kernels_test attention_on_gpu_test loader_on_gpu_test \
+      graph_on_gpu_test; do
       check "$tool over $program" $limit "$sanitizer" "${options[@]}" "bin/$program"
     done
   done

@@ -1,0 +1,387 @@
+// Recorded work, and whole recorded training steps: replayed they give the bits of steps that are
+// queued anew. On the emulator, and on a GPU by name and under --config=cuda alone.
+#include <algorithm>
+#include <catch2/catch.hpp>
+#include <cmath>
+#include <functional>
+#include <span>
+
+#include "autograd/autocast.h"
+#include "autograd/functions.h"
+#include "engine/backend.h"
+#include "engine/raw.h"
+#include "train/finetune.h"
+#include "train/pretrain_mae.h"
+#include "train/step.h"
+
+namespace tessera {
+namespace {
+
+constexpr Device kCuda = Device::kCuda;
+
+Backend& device() { return backend(kCuda); }
+
+Tensor full(const Shape& shape, double value) {
+  return Tensor::full(shape, value, DType::kF32, kCuda);
+}
+
+std::vector<float> values(const Tensor& t) { return t.to_vector<float>(); }
+
+std::string message_of(const std::function<void()>& body) {
+  try {
+    body();
+  } catch (const Error& error) {
+    return error.what();
+  }
+  return "";
+}
+
+TEST_CASE("what is recorded is not done, and done as often as it is replayed") {
+  const Tensor sum = full({5}, 1), more = full({5}, 2);
+  const auto graph =
+      device().record([&] { raw::add_(sum, raw::binary(BinaryOp::kMul, more, more)); });
+  CHECK(values(sum)[0] == 1);
+  graph->replay();
+  CHECK(values(sum)[0] == 5);
+  raw::fill_(more, 3);
+  graph->replay();
+  graph->replay();
+  CHECK(values(sum)[4] == 23);
+}
+
+TEST_CASE("a product is recorded, too") {
+  const Tensor a = full({4, 6}, 1), b = full({6, 3}, 2), c = full({4, 3}, 0);
+  const auto graph = device().record([&] { raw::copy_(c, raw::matmul(a, b)); });
+  CHECK(values(c)[0] == 0);
+  raw::fill_(a, 3);
+  graph->replay();
+  CHECK(values(c)[11] == 36);
+}
+
+TEST_CASE("a recording refuses what asks the device or copies from the host") {
+  const Tensor x = full({3}, 1), ids = Tensor::full({3}, 1, DType::kI64, kCuda);
+  const auto later = device().host_copy(4);
+  const std::function<void()> questions[] = {
+      [&] { raw::select(x, 0, 0).item(); },
+      [&] { raw::to(x, Device::kCpu); },
+      [&] { raw::to(Tensor::zeros({3}), kCuda); },
+      [&] {
+        Tensor::from(std::vector<float>{1, 2}, {2}, kCuda);
+      },
+      [&] { raw::in_range(ids, 3); },
+      [&] { raw::first_nonfinite(x); },
+      [&] { device().synchronize(); },
+      [&] { later->queue(x.view().data); },
+  };
+  for (size_t i = 0; i < std::size(questions); ++i) {
+    INFO("question " << i);
+    const std::string said = message_of([&] { device().record(questions[i]); });
+    CHECK(said.find("a recorded step must not") != std::string::npos);
+    questions[i]();  // the recording is gone, and the device answers
+  }
+  const std::string twice =
+      message_of([&] { device().record([&] { device().record([&] { raw::fill_(x, 2); }); }); });
+  CHECK(twice.find("a recording within a recording") != std::string::npos);
+  CHECK(values(x)[0] == 1);
+}
+
+TEST_CASE("the memory of a graph is nobody else's while it lives") {
+  constexpr int64_t kElements = 5000;
+  const Tensor x = full({kElements}, 1), out = full({kElements}, 0);
+  std::vector<void*> inside;
+  CachingAllocator& allocator = device().allocator();
+  auto graph = device().record([&] {
+    const Tensor twice = raw::binary(BinaryOp::kAdd, x, x);
+    const Tensor four = raw::binary(BinaryOp::kAdd, twice, twice);
+    inside = {twice.view().data, four.view().data};
+    raw::copy_(out, four);
+  });
+  const auto is_inside = [&](const Tensor& t) {
+    return std::find(inside.begin(), inside.end(), t.view().data) != inside.end();
+  };
+  std::vector<Tensor> others;
+  for (int i = 0; i < 8; ++i) {
+    others.push_back(full({kElements}, 100));
+    CHECK_FALSE(is_inside(others.back()));
+  }
+  others.clear();
+  allocator.flush();
+  for (int i = 0; i < 8; ++i) others.push_back(full({kElements}, 100));
+  graph->replay();
+  CHECK(values(out)[kElements - 1] == 4);
+  for (const Tensor& other : others) CHECK(values(other)[0] == 100);
+
+  // Another recording works where the first did: they run one after the other.
+  const size_t live = allocator.stats().live_bytes;
+  auto second = device().record([&] { raw::copy_(out, raw::binary(BinaryOp::kMul, x, x)); });
+  CHECK(allocator.stats().live_bytes == live);
+  graph.reset();
+  second->replay();
+  CHECK(values(out)[0] == 1);
+  second.reset();
+  CHECK(allocator.stats().live_bytes < live);
+  others.clear();
+  bool again = false;
+  for (int i = 0; i < 16; ++i) {
+    others.push_back(full({kElements}, 100));
+    again = again || is_inside(others.back());
+  }
+  CHECK(again);
+}
+
+TEST_CASE("a recorded key draws the numbers of the iteration that the device was told") {
+  const Tensor x = full({1000}, 1), y = full({1000}, 0);
+  const auto told = [](uint32_t iteration) {
+    return raw::from_bytes(std::as_bytes(std::span(&iteration, 1)), kCuda);
+  };
+  const Tensor iteration = told(0);
+  const RandomKey key = {7, 1, 99, static_cast<const uint32_t*>(iteration.view().data)};
+  const auto graph = device().record([&] { raw::copy_(y, dropout(x, 0.5, key)); });
+  std::vector<float> before;
+  for (const uint32_t base : {0u, 5u, 12345u}) {
+    raw::copy_(iteration, told(base));
+    graph->replay();
+    CHECK(values(y) == values(dropout(x, 0.5, RandomKey{7, base + 1, 99})));
+    CHECK(values(y) != before);
+    before = values(y);
+  }
+}
+
+TEST_CASE("indices that leave the range a recording found are refused") {
+  const Tensor rows = full({4, 3}, 1), out = full({2, 3}, 0);
+  Replay replay(kCuda, true);
+  const auto take = [&](std::vector<int64_t> ids) {
+    replay.run({Tensor::from(ids, {2})}, [&](const std::vector<Tensor>& in) {
+      raw::copy_(out, raw::index_select(rows, 0, raw::to(in[0], kCuda)));
+    });
+  };
+  take({0, 1});
+  take({1, 2});
+  take({3, 0});
+  CHECK(message_of([&] { take({0, 4}); }).find("leave the range") != std::string::npos);
+  CHECK(message_of([&] { take({-1, 0}); }).find("leave the range") != std::string::npos);
+  take({2, 3});
+}
+
+MaeRecipe small_mae() {
+  MaeRecipe recipe;
+  recipe.model = {.image_height = 16,
+                  .image_width = 16,
+                  .patch = 4,
+                  .dim = 32,
+                  .depth = 2,
+                  .heads = 2,
+                  .decoder_dim = 16,
+                  .decoder_depth = 1,
+                  .decoder_heads = 2};
+  recipe.batch_size = 4;
+  recipe.base_lr = 0.05;
+  recipe.warmup_steps = 2;
+  recipe.clip_grad = 0.5;
+  recipe.ema_decay = 0.9;
+  return recipe;
+}
+
+FinetuneRecipe small_classifier() {
+  FinetuneRecipe recipe;
+  recipe.model.image_height = recipe.model.image_width = 16;
+  recipe.model.patch = 4;
+  recipe.model.dim = 32;
+  recipe.model.depth = 2;
+  recipe.model.heads = 2;
+  recipe.model.drop_path = 0.5;
+  recipe.batch_size = 4;
+  recipe.base_lr = 0.05;
+  recipe.warmup_steps = 0;
+  return recipe;
+}
+
+// Counts how often its loss was asked for: a replayed step does not ask.
+template <class Task>
+struct Counted : Task {
+  using Task::Task;
+  BatchLoss loss(const std::vector<Tensor>& tensors, const StepPlace& place) override {
+    ++asked;
+    return Task::loss(tensors, place);
+  }
+  int asked = 0;
+};
+
+constexpr int64_t kSteps = 7;
+constexpr int64_t kOverflowing = 4;  // this step's pictures are too bright for f16
+
+std::vector<Batch> batches_of(const TrainingRecipe& recipe, int64_t step, double brightness = 1) {
+  std::vector<Batch> batches;
+  for (int64_t i = 0; i < recipe.accumulate; ++i) {
+    Batch batch;
+    const auto number = static_cast<uint32_t>(step * recipe.accumulate + i);
+    batch.images = raw::normal({4, 3, 16, 16}, {1, number, 9}, 0, brightness);
+    batch.targets = Tensor::full({4, 3}, 1.0 / 3);
+    batches.push_back(batch);
+  }
+  return batches;
+}
+
+struct Outcome {
+  std::vector<StepResult> results;
+  std::vector<std::vector<float>> weights;  // and moments and averages, at the end
+  int asked = 0;
+};
+
+template <class Task>
+std::unique_ptr<Counted<Task>> task_of(const auto& recipe) {
+  auto task = std::make_unique<Counted<Task>>(recipe);
+  if constexpr (std::is_same_v<Task, FinetuneTask>) task->take_classes({"a", "b", "c"});
+  return task;
+}
+
+// pending: how many steps may be under way before the first is heard of.
+template <class Task>
+Outcome train(const auto& recipe, bool graphs, size_t pending = 0, bool overflow = false) {
+  const auto task = task_of<Task>(recipe);
+  Module& model = task->build(false);
+  model.move_to(kCuda);
+  Trainer trainer(*task, model, kSteps, kSteps, graphs);
+  Outcome outcome;
+  for (int64_t step = 0; step < kSteps; ++step) {
+    const bool bright = overflow && step == kOverflowing;
+    trainer.queue(step, batches_of(recipe, step, bright ? 1e30 : 1));
+    while (trainer.pending() > pending || (step == kSteps - 1 && trainer.pending() > 0)) {
+      outcome.results.push_back(trainer.collect());
+    }
+  }
+  for (const AdamW::Slot& slot : trainer.optimizer().slots()) {
+    for (const Tensor& t : {slot.parameter, slot.exp_avg, slot.exp_avg_sq, slot.average}) {
+      if (t.defined()) outcome.weights.push_back(values(t));
+    }
+  }
+  outcome.asked = task->asked;
+  return outcome;
+}
+
+void check_same(const Outcome& a, const Outcome& b) {
+  REQUIRE(a.results.size() == kSteps);
+  REQUIRE(b.results.size() == kSteps);
+  const auto same = [](double x, double y) { return x == y || (std::isnan(x) && std::isnan(y)); };
+  for (size_t i = 0; i < a.results.size(); ++i) {
+    INFO("step " << i);
+    CHECK(a.results[i].step == b.results[i].step);
+    CHECK(same(a.results[i].loss, b.results[i].loss));
+    CHECK(same(a.results[i].gradient_norm, b.results[i].gradient_norm));
+    CHECK(a.results[i].loss_scale == b.results[i].loss_scale);
+    CHECK(a.results[i].figures == b.results[i].figures);
+  }
+  CHECK((a.weights == b.weights));
+}
+
+TEST_CASE("a replayed training of a masked autoencoder has the bits of one queued anew") {
+  for (const DType precision : {DType::kF32, DType::kBF16, DType::kF16}) {
+    for (const int64_t accumulate : {1, 2}) {
+      INFO(name_of(precision) << ", " << accumulate << " batches a step");
+      MaeRecipe recipe = small_mae();
+      recipe.precision = precision;
+      recipe.accumulate = accumulate;
+      const bool overflow = precision == DType::kF16;
+      const Outcome anew = train<MaeTask>(recipe, false, 0, overflow);
+      const Outcome replayed = train<MaeTask>(recipe, true, 0, overflow);
+      check_same(anew, replayed);
+      CHECK(anew.asked == kSteps * accumulate);
+      CHECK(replayed.asked == 2 * accumulate);  // once to be done, once to be recorded
+      CHECK(anew.results.front().loss != anew.results.back().loss);
+      if (overflow) {
+        CHECK(anew.results[kOverflowing].loss_scale ==
+              anew.results[kOverflowing - 1].loss_scale / 2);
+      }
+    }
+  }
+}
+
+TEST_CASE("each share of hidden patches has a graph of its own") {
+  MaeRecipe recipe = small_mae();  // 7 visible patches in four steps, then 8
+  recipe.model.mask_ratio = 0.5625;
+  recipe.mask_schedule = {.schedule = MaskSchedule::kLinear, .end = 0.45};
+  const Outcome anew = train<MaeTask>(recipe, false), replayed = train<MaeTask>(recipe, true, 1);
+  check_same(anew, replayed);
+  CHECK(anew.results.front().figures != anew.results.back().figures);
+  CHECK(replayed.asked == 4);
+}
+
+TEST_CASE("a replayed training with drop path has the bits of one queued anew") {
+  const FinetuneRecipe recipe = small_classifier();
+  const Outcome anew = train<FinetuneTask>(recipe, false),
+                replayed = train<FinetuneTask>(recipe, true);
+  check_same(anew, replayed);
+  CHECK(replayed.asked == 2);
+  FinetuneRecipe another = recipe;
+  another.model.drop_path = 0;
+  CHECK((train<FinetuneTask>(another, true).weights != replayed.weights));
+}
+
+TEST_CASE("heard of one step late, a training has the same bits") {
+  const MaeRecipe recipe = small_mae();
+  for (const bool graphs : {false, true}) {
+    check_same(train<MaeTask>(recipe, graphs, 0), train<MaeTask>(recipe, graphs, 1));
+  }
+}
+
+TEST_CASE("a NaN that is heard of late is named as at once, and the weights are those before it") {
+  std::vector<std::string> said;
+  for (const bool graphs : {false, true}) {
+    for (const bool late : {false, true}) {
+      const auto task = task_of<MaeTask>(small_mae());
+      Module& model = task->build(false);
+      model.move_to(kCuda);
+      Trainer trainer(*task, model, kSteps, kSteps, graphs);
+      const MaeRecipe& recipe = task->recipe();
+      for (int64_t step = 0; step < 4; ++step) trainer.step(step, batches_of(recipe, step));
+      const auto weights = [&] {
+        std::vector<std::vector<float>> all;
+        for (const AdamW::Slot& slot : trainer.optimizer().slots()) {
+          all.push_back(values(slot.parameter));
+          all.push_back(values(slot.exp_avg));
+          all.push_back(values(slot.average));
+        }
+        return all;
+      };
+      const auto before = weights();
+      std::vector<Batch> broken = batches_of(recipe, 4);
+      broken[0].images.data<float>()[77] = NAN;
+      trainer.queue(4, broken);
+      if (late) {
+        trainer.queue(5, batches_of(recipe, 5));
+        CHECK(trainer.pending() == 2);
+      }
+      said.push_back(message_of([&] { trainer.collect(); }));
+      CHECK((weights() == before));
+      CHECK(trainer.optimizer().steps() == 4);
+    }
+  }
+  CHECK(said[0].find("step 5: the output of [") == 0);
+  CHECK(said == std::vector<std::string>(4, said[0]));
+}
+
+TEST_CASE("averaged weights that were shown leave no trace in a replayed step") {
+  MaeRecipe recipe = small_mae();
+  recipe.precision = DType::kBF16;  // the weights' 16-bit copies are what could go stale
+  const auto run = [&](bool graphs) {
+    const auto task = task_of<MaeTask>(recipe);
+    Module& model = task->build(false);
+    model.move_to(kCuda);
+    Trainer trainer(*task, model, kSteps, kSteps, graphs);
+    std::vector<double> losses;
+    for (int64_t step = 0; step < kSteps; ++step) {
+      losses.push_back(trainer.step(step, batches_of(recipe, step)).loss);
+      const AveragedWeights shown(trainer.average());
+      const StepInputs inputs = task->inputs(batches_of(recipe, step)[0], {});
+      std::vector<Tensor> placed;
+      for (const Tensor& t : inputs.tensors) placed.push_back(raw::to(t, kCuda));
+      const Autocast autocast(recipe.precision);
+      losses.push_back(task->loss(placed, {}).loss.item());
+    }
+    return losses;
+  };
+  CHECK(run(false) == run(true));
+}
+
+}  // namespace
+}  // namespace tessera
