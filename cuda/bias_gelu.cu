@@ -113,9 +113,8 @@ void visit_stored(DType dtype, Visitor&& visit) {
 }
 
 template <class T>
-dim3 grid_of(int64_t pieces, int64_t n) {
-  return dim3(static_cast<unsigned>(pieces),
-              static_cast<unsigned>(ceil_div(n, int64_t{kBlock} * kColumns<T>)));
+Blocks grid_of(int64_t pieces, int64_t n) {
+  return {pieces, ceil_div(n, int64_t{kBlock} * kColumns<T>)};
 }
 
 bool all_aligned(int64_t n, const View& x, const View& y, const View& z) {

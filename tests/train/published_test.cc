@@ -28,7 +28,7 @@ StateDict golden(const std::string& file) {
   return dict;
 }
 
-bool equal(const Tensor& a, const Tensor& b) {
+bool same_bytes(const Tensor& a, const Tensor& b) {
   return a.shape() == b.shape() && a.dtype() == b.dtype() &&
          std::memcmp(a.view().data, b.view().data, size_t(a.numel()) * size_of(a.dtype())) == 0;
 }
@@ -37,7 +37,7 @@ void check_same(const PublishedModel& model, const StateDict& dict) {
   for (const NamedTensor& weight : model.weights) {
     INFO(weight.name);
     REQUIRE(dict.contains(weight.name));
-    CHECK(equal(weight.tensor, dict.at(weight.name)));
+    CHECK(same_bytes(weight.tensor, dict.at(weight.name)));
   }
 }
 
@@ -115,7 +115,7 @@ TEST_CASE("DALL-E's tokenizer from its two files, in any order") {
     for (const NamedTensor& weight : model.weights) {
       INFO(weight.name);
       const bool of_encoder = weight.name.starts_with("encoder.");
-      CHECK(equal(weight.tensor, (of_encoder ? encoder : decoder).at(weight.name.substr(8))));
+      CHECK(same_bytes(weight.tensor, (of_encoder ? encoder : decoder).at(weight.name.substr(8))));
     }
     // A checkpoint like any other: the tokenizer that comes back names tokens.
     const TempFolder out;
