@@ -2,7 +2,8 @@
 # Runs, on a machine with a GPU, everything that the archive of tools/gpu/pack.sh holds: the op table,
 # the kernels' tests, the golden numbers, the comparison with the CPU, the four tools of
 # compute-sanitizer where it is installed, trainings that must give the same bytes (three alike, and
-# replayed CUDA graphs beside steps queued anew), and the speed of a step with and without graphs. Prints a table; results.json holds the same, one object a line.
+# replayed CUDA graphs beside steps queued anew), and the speed of a step with and without graphs.
+# Prints a table; results.json holds the same, one object a line.
 # Rule: goes on after a failure, and ends with 1 if there was any.
 set -uo pipefail
 
