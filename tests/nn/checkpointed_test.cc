@@ -53,6 +53,7 @@ Result run(Way way, DType precision, bool x_wants) {
   CachingAllocator& allocator = backend(Device::kCpu).allocator();
   const StepRandom random(5, 9);
   const Autocast autocast(precision);
+  allocator.flush();  // a larger block would serve, and count for what it is
   const size_t before = allocator.stats().live_bytes;
   x = through(blocks, way, x);
   const Tensor loss = sum(mul_scalar(x, 0.01));
@@ -76,7 +77,8 @@ TEST_CASE("a stream and checkpointed blocks give the bits of block by block; the
       const Result stream = run(Way::kStream, precision, x_wants);
       CHECK(stream.y == plain.y);
       CHECK(stream.gradients == plain.gradients);
-      CHECK(double(stream.kept) == Approx(double(plain.kept)).epsilon(0.01));
+      // One tensor more in each half of a block would be 12 %; which blocks serve is less.
+      CHECK(double(stream.kept) == Approx(double(plain.kept)).epsilon(0.05));
       const Result checkpointed = run(Way::kCheckpointed, precision, x_wants);
       CHECK(checkpointed.y == plain.y);
       CHECK(checkpointed.gradients == plain.gradients);
