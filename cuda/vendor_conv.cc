@@ -26,10 +26,11 @@ constexpr size_t kMostWorkspace = size_t{1} << 30;
 
 enum class Pass : uint8_t { kForward, kInput, kWeight };
 
-// The library and its handle; only under `mutex`.
+// The library and its handle.
 struct Session {
-  const Cudnn* library = nullptr;  // nullptr: there is none
+  const Cudnn* library = nullptr;  // nullptr: there is none, or it does not start here
   cudnnHandle_t handle = nullptr;
+  std::string words;  // what it is, or why there is none
 };
 
 void check(const Cudnn& library, cudnnStatus_t status, const char* what) {
@@ -39,11 +40,15 @@ void check(const Cudnn& library, cudnnStatus_t status, const char* what) {
 
 const Session& session() {
   static const Session one = [] {
-    Session s;
-    const Cudnn* library = cudnn_library();
+    Session s{nullptr, nullptr, cudnn_in_words()};
+    const Cudnn* const library = cudnn_library();
     if (library == nullptr) return s;
-    check(*library, library->Create(&s.handle), "starting");
-    s.library = library;
+    const cudnnStatus_t status = library->Create(&s.handle);
+    if (status == CUDNN_STATUS_SUCCESS) {
+      s.library = library;
+    } else {
+      s.words += fmt::format(" does not start: {}", library->GetErrorString(status));
+    }
     return s;
   }();
   return one;
@@ -236,9 +241,9 @@ void conv2d_dw(const ConvArgs& args) {
 }
 
 std::string describe() {
-  return cudnn_library() == nullptr
-             ? fmt::format("convolutions by our own kernels: {}", cudnn_in_words())
-             : "convolutions by " + cudnn_in_words();
+  return session().library == nullptr
+             ? fmt::format("convolutions by our own kernels: {}", session().words)
+             : "convolutions by " + session().words;
 }
 
 }  // namespace tessera::cuda::vendor
