@@ -10,6 +10,7 @@
 #include "tools/mae_flags.h"
 #include "tools/scores.h"
 #include "tools/trained_model.h"
+#include "train/picture_batches.h"
 #include "train/run_folder.h"
 
 namespace tessera {
@@ -74,13 +75,12 @@ void show(const std::string& folder, Device device) {
   const MaeConfig& config = trained.config();
   const EvaluationReader reader =
       evaluation_pictures("builtin:", 0, config.image_height, config.image_width, config.channels);
-  const ReconstructionScores scores = evaluate_reconstruction(
-      *trained.model, reader, trained.normalisation(), config.mask_ratio, 0, true, kScoredPictures);
-  std::vector<int64_t> pictures;
-  for (int64_t i = 0; i < kSheetPictures; ++i) pictures.push_back(i);
+  const ReconstructionScores scores =
+      evaluate_reconstruction(*trained.model, reader, trained.normalisation(), config.mask_ratio, 0,
+                              true, spread_over(kScoredPictures, -1));
   const std::string picture = folder + "/reconstruction.png";
   write_png(picture, reconstruction_sheet(*trained.model, reader, trained.normalisation(),
-                                          config.mask_ratio, 0, pictures));
+                                          config.mask_ratio, 0, spread_over(kSheetPictures, -1)));
   fmt::print(
       "\n{} pictures that the model has never seen, {:g} % of their patches hidden\n{}\n"
       "Look at {}: from the left original, visible patches, reconstruction, and the "

@@ -7,6 +7,7 @@
 #include "tools/command.h"
 #include "tools/reconstruction_task.h"
 #include "tools/scores.h"
+#include "train/picture_batches.h"
 #include "train/work_progress.h"
 
 namespace tessera {
@@ -31,11 +32,11 @@ struct EvaluateFlags {
 };
 
 ReconstructionScores measure(const EvaluateFlags& flags, const ReconstructionTask& task) {
-  const int64_t size = task.reader.size();
-  const int64_t images = flags.images > 0 ? std::min(flags.images, size) : size;
-  WorkProgress progress("pictures", images);  // a large set takes minutes
+  const std::vector<int64_t> pictures =
+      spread_over(task.reader.size(), flags.images > 0 ? flags.images : -1);
+  WorkProgress progress("pictures", std::ssize(pictures));  // a large set takes minutes
   return evaluate_reconstruction(*task.trained.model, task.reader, task.trained.normalisation(),
-                                 task.mask_ratio, task.seed, true, images,
+                                 task.mask_ratio, task.seed, true, pictures,
                                  [&](int64_t done) { progress(done); });
 }
 
@@ -70,7 +71,7 @@ Command add_evaluate_reconstruction(CLI::App& evaluate) {
   app->footer(kNotes);
   const auto flags = std::make_shared<EvaluateFlags>();
   flags->task.add_to(*app);
-  app->add_option("--images", flags->images, "the first N pictures, 0: all [default: 0]")
+  app->add_option("--images", flags->images, "so many, spread over the set, 0: all [default: 0]")
       ->type_name("N");
   app->add_flag("--json", flags->json, "one line of JSON instead of the table");
   return {app, [flags] { return run(*flags); }};

@@ -46,10 +46,11 @@ int run(const EvaluateFlags& flags) {
   const EvaluationReader reader =
       evaluation_pictures(flags.data, flags.holdout, tokenizer.recipe.image_height,
                           tokenizer.recipe.image_width, tokenizer.recipe.channels);
-  const int64_t images = flags.images > 0 ? std::min(flags.images, reader.size()) : reader.size();
+  const std::vector<int64_t> pictures =
+      spread_over(reader.size(), flags.images > 0 ? flags.images : -1);
   const TokenizerScores scores = [&] {
-    WorkProgress progress("pictures", images);
-    return evaluate_tokenizer(*tokenizer.model, reader, images, std::ref(progress));
+    WorkProgress progress("pictures", std::ssize(pictures));
+    return evaluate_tokenizer(*tokenizer.model, reader, pictures, std::ref(progress));
   }();
   const std::string warning = scores.usage.warning();
   if (!warning.empty()) fmt::print(stderr, "{}\n", warning);
@@ -85,7 +86,7 @@ Command add_tokenizer_evaluate(CLI::App& tokenizer) {
       ->type_name("FILE|FOLDER");
   app->add_option("--data", flags->data, "as for training [default: builtin:]")->type_name("PATH");
   app->add_option("--holdout", flags->holdout, "as for training [default: 0]")->type_name("SHARE");
-  app->add_option("--images", flags->images, "the first N pictures, 0: all [default: 0]")
+  app->add_option("--images", flags->images, "so many, spread over the set, 0: all [default: 0]")
       ->type_name("N");
   app->add_option("--out", flags->out, "a PNG of eight pictures beside what their tokens keep")
       ->type_name("FILE");

@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <numeric>
 #include <utility>
 
 #include "autograd/autocast.h"
@@ -29,12 +28,6 @@ constexpr double kHidden = 0.5;                  // hidden patches are drawn mid
 constexpr std::pair<MaskKind, const char*> kMaskKinds[] = {{MaskKind::kBlock, "block"},
                                                            {MaskKind::kBlockExact, "block-exact"},
                                                            {MaskKind::kRandom, "random"}};
-
-std::vector<int64_t> first_numbers(int64_t count) {
-  std::vector<int64_t> numbers(static_cast<size_t>(count));
-  std::iota(numbers.begin(), numbers.end(), int64_t{0});
-  return numbers;
-}
 
 }  // namespace
 
@@ -245,8 +238,7 @@ Evaluation BeitTask::evaluate(int64_t) {
     predicted += masked.count;
     pictures += std::ssize(batch.pictures);
   };
-  const std::vector<int64_t> judged = first_numbers(std::min(kEvaluationPictures, reader.size()));
-  for_each_batch(reader, judged, judge);
+  for_each_batch(reader, spread_over(reader.size(), kEvaluationPictures), judge);
   loss /= double(predicted);
   accuracy /= double(predicted);
   Evaluation found;
@@ -254,7 +246,7 @@ Evaluation BeitTask::evaluate(int64_t) {
   found.summary = fmt::format("{:.1f} % of {} masked tokens right, loss {:.3f}, on {} {}",
                               100 * accuracy, predicted, loss, pictures, data().judged_name);
   found.pictures.push_back(
-      {"prediction", prediction_sheet(first_numbers(std::min(kSheetPictures, reader.size())))});
+      {"prediction", prediction_sheet(spread_over(reader.size(), kSheetPictures))});
   return found;
 }
 

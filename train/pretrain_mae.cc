@@ -6,6 +6,7 @@
 
 #include "models/flops.h"
 #include "models/transfer.h"
+#include "train/picture_batches.h"
 
 namespace tessera {
 namespace {
@@ -71,12 +72,10 @@ Evaluation MaeTask::evaluate(int64_t) {
   const EvaluationReader& reader = *data().judged;
   const Normalisation normalisation{recipe_.mean, recipe_.std};
   const bool with_fills = !fills_.has_value();
-  const ReconstructionScores scores =
-      evaluate_reconstruction(*model_, reader, normalisation, recipe_.model.mask_ratio,
-                              recipe_.seed, with_fills, kEvaluationPictures);
+  const ReconstructionScores scores = evaluate_reconstruction(
+      *model_, reader, normalisation, recipe_.model.mask_ratio, recipe_.seed, with_fills,
+      spread_over(reader.size(), kEvaluationPictures));
   if (with_fills) fills_ = scores;
-  std::vector<int64_t> pictures;
-  for (int64_t i = 0; i < std::min(kSheetPictures, reader.size()); ++i) pictures.push_back(i);
   Evaluation found;
   found.figures = {{"eval_psnr", scores.model}};
   found.summary = fmt::format(
@@ -85,8 +84,9 @@ Evaluation MaeTask::evaluate(int64_t) {
       recipe_.model.norm_pix_loss ? ", given each patch's true mean and deviation" : "",
       fills_->mean, fills_->nearest, fills_->bilinear, fills_->harmonic);
   found.pictures.push_back(
-      {"reconstruction", reconstruction_sheet(*model_, reader, normalisation,
-                                              recipe_.model.mask_ratio, recipe_.seed, pictures)});
+      {"reconstruction",
+       reconstruction_sheet(*model_, reader, normalisation, recipe_.model.mask_ratio, recipe_.seed,
+                            spread_over(reader.size(), kSheetPictures))});
   return found;
 }
 

@@ -80,22 +80,23 @@ Tensor evaluation_noise(int64_t picture, int64_t patches, uint64_t seed) {
 
 ReconstructionScores evaluate_reconstruction(const Mae& model, const EvaluationReader& reader,
                                              const Normalisation& normalisation, double mask_ratio,
-                                             uint64_t seed, bool with_fills, int64_t limit,
+                                             uint64_t seed, bool with_fills,
+                                             const std::vector<int64_t>& pictures,
                                              const std::function<void(int64_t)>& progress) {
   const MaeConfig& config = model.config();
   check_mask_ratio(config, mask_ratio);
   const PictureSize size{config.channels, config.image_height, config.image_width};
   const int64_t values = size.channels * size.pixels();
-  const int64_t wanted = limit < 0 ? reader.size() : std::min(limit, reader.size());
+  const auto wanted = std::ssize(pictures);
   const int64_t batch = std::max<int64_t>(1, kBatchPixels / size.pixels());
 
   ReconstructionScores total;
   PassedOver passed_over;
   for (int64_t first = 0; first < wanted; first += batch) {
-    std::vector<int64_t> pictures;
-    for (int64_t i = first; i < std::min(first + batch, wanted); ++i) pictures.push_back(i);
+    const int64_t last = std::min(first + batch, wanted);
+    const std::vector<int64_t> part(pictures.begin() + first, pictures.begin() + last);
     const Completion done =
-        complete(model, reader, normalisation, mask_ratio, seed, pictures, passed_over);
+        complete(model, reader, normalisation, mask_ratio, seed, part, passed_over);
     const int64_t count = std::ssize(done.ids);
     if (count == 0) continue;
 
@@ -123,7 +124,7 @@ ReconstructionScores evaluate_reconstruction(const Mae& model, const EvaluationR
       total.harmonic += score.harmonic;
     }
     total.images += count;
-    if (progress) progress(first + std::ssize(pictures));
+    if (progress) progress(last);
   }
   passed_over.check_any_was_read();
   for (double* sum :

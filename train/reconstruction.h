@@ -25,13 +25,13 @@ struct ReconstructionScores {
 // The noise (1, L) f32 of picture i's mask under `seed`.
 Tensor evaluation_noise(int64_t picture, int64_t patches, uint64_t seed);
 
-// Over the first `limit` pictures of the reader (all of them when limit < 0). A picture that
-// cannot be decoded is passed over and named on stderr. A norm-pix model's prediction is
-// un-normalised with each patch's true mean and deviation. `progress` hears how many pictures are
-// done, batch by batch.
+// Over the reader's `pictures`. One that cannot be decoded is passed over and named on stderr. A
+// norm-pix model's prediction is un-normalised with each patch's true mean and deviation.
+// `progress` hears how many pictures are done, batch by batch.
 ReconstructionScores evaluate_reconstruction(const Mae& model, const EvaluationReader& reader,
                                              const Normalisation& normalisation, double mask_ratio,
-                                             uint64_t seed, bool with_fills, int64_t limit = -1,
+                                             uint64_t seed, bool with_fills,
+                                             const std::vector<int64_t>& pictures,
                                              const std::function<void(int64_t)>& progress = {});
 
 // One row a picture: original, masked, reconstruction, reconstruction with the visible tiles

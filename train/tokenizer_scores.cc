@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <numeric>
 
 #include "autograd/tape.h"
 #include "engine/raw.h"
@@ -44,13 +43,11 @@ std::string CodeUsage::warning() const {
 }
 
 TokenizerScores evaluate_tokenizer(const Tokenizer& tokenizer, const EvaluationReader& reader,
-                                   int64_t limit, const std::function<void(int64_t)>& progress) {
+                                   const std::vector<int64_t>& pictures,
+                                   const std::function<void(int64_t)>& progress) {
   const NoGrad no_grad;
   TokenizerScores scores;
   scores.usage = CodeUsage(tokenizer.vocab());
-  std::vector<int64_t> pictures(
-      static_cast<size_t>(limit < 0 ? reader.size() : std::min(limit, reader.size())));
-  std::iota(pictures.begin(), pictures.end(), int64_t{0});
   const auto judge = [&](const PictureBatch& batch) {
     const Tensor ids = tokenizer.encode(batch.images);
     scores.usage.add(ids);

@@ -40,10 +40,10 @@ struct TokenizerScores {
   CodeUsage usage{0};
 };
 
-// Over the first `limit` pictures of the reader, all of them when limit < 0: encoded to ids and
-// decoded again. A picture that cannot be decoded is passed over and named on stderr.
+// Over the reader's `pictures`: encoded to ids and decoded again. A picture that cannot be decoded
+// is passed over and named on stderr.
 TokenizerScores evaluate_tokenizer(const Tokenizer& tokenizer, const EvaluationReader& reader,
-                                   int64_t limit = -1,
+                                   const std::vector<int64_t>& pictures,
                                    const std::function<void(int64_t)>& progress = {});
 
 // One row a picture: the original, and what its tokens decode to.

@@ -2,11 +2,11 @@
 #include "train/train_tokenizer.h"
 
 #include <algorithm>
-#include <numeric>
 
 #include "autograd/functions.h"
 #include "autograd/tape.h"
 #include "nn/step_random.h"
+#include "train/picture_batches.h"
 #include "train/schedule.h"
 #include "train/tokenizer_scores.h"
 
@@ -64,9 +64,8 @@ std::string TokenizerTask::why_not_recorded() const {
 
 Evaluation TokenizerTask::evaluate(int64_t) {
   const EvaluationReader& reader = *data().judged;
-  const TokenizerScores scores = evaluate_tokenizer(*model_, reader, kEvaluationPictures);
-  std::vector<int64_t> pictures(static_cast<size_t>(std::min(kSheetPictures, reader.size())));
-  std::iota(pictures.begin(), pictures.end(), int64_t{0});
+  const TokenizerScores scores =
+      evaluate_tokenizer(*model_, reader, spread_over(reader.size(), kEvaluationPictures));
   Evaluation found;
   found.figures = {{"eval_psnr", scores.psnr},
                    {"eval_mae", scores.mean_absolute_error},
@@ -76,7 +75,8 @@ Evaluation TokenizerTask::evaluate(int64_t) {
       "{:.2f} dB, mean error {:.4f} on {} {}; {} of {} tokens in use, perplexity {:.1f}",
       scores.psnr, scores.mean_absolute_error, scores.images, data().judged_name,
       scores.usage.used(), scores.usage.vocab(), scores.usage.perplexity());
-  found.pictures.push_back({"tokens", tokenizer_sheet(*model_, reader, pictures)});
+  found.pictures.push_back(
+      {"tokens", tokenizer_sheet(*model_, reader, spread_over(reader.size(), kSheetPictures))});
   const std::string warning = scores.usage.warning();
   if (!warning.empty()) found.warnings.push_back(warning);
   return found;

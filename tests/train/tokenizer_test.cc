@@ -10,6 +10,7 @@
 #include "tests/train/temp_folder.h"
 #include "train/checkpoint.h"
 #include "train/ema.h"
+#include "train/picture_batches.h"
 #include "train/token_cache.h"
 #include "train/tokenizer_recipe.h"
 #include "train/tokenizer_scores.h"
@@ -127,7 +128,8 @@ TEST_CASE("a tokenizer comes back from its checkpoint with its averaged weights"
 TEST_CASE("scores of a tokenizer follow from its pictures") {
   const TrainedTokenizer trained = small_tokenizer(3);
   const EvaluationReader reader = drawn_pictures(5, 16);
-  const TokenizerScores scores = evaluate_tokenizer(*trained.model, reader);
+  const TokenizerScores scores =
+      evaluate_tokenizer(*trained.model, reader, spread_over(reader.size(), -1));
   CHECK(scores.images == 5);
   double error = 0, psnr = 0;
   CodeUsage usage(11);
