@@ -6,6 +6,7 @@
 #include <map>
 
 #include "engine/error.h"
+#include "train/atomic_file.h"
 #include "train/svg.h"
 
 namespace tessera {
@@ -264,6 +265,12 @@ std::string curves_svg(const std::vector<RunCurve>& runs, const std::vector<std:
       "svg .end {{ fill: inherit; }}</style>\n"
       "<rect width=\"{0}\" height=\"{1}\" fill=\"var(--page)\"/>\n{4}</svg>\n",
       width, height, kSvgPalette, kSvgStyle, body);
+}
+
+void draw_curves(const std::string& folder) {
+  const std::vector<RunCurve> run = {{"", read_metrics(folder + "/metrics.jsonl")}};
+  const std::vector<std::string> figures = curve_figures(run);
+  if (!figures.empty()) write_file_atomically(folder + "/curves.svg", curves_svg(run, figures));
 }
 
 }  // namespace tessera

@@ -25,4 +25,7 @@ std::vector<std::string> curve_figures(const std::vector<RunCurve>& runs);
 // UsageError for a figure that no run has, and for none at all.
 std::string curves_svg(const std::vector<RunCurve>& runs, const std::vector<std::string>& figures);
 
+// FOLDER/curves.svg of what FOLDER/metrics.jsonl holds; nothing while no step was logged.
+void draw_curves(const std::string& folder);
+
 }  // namespace tessera

@@ -44,8 +44,6 @@ class MetricsLog {
     events_.png(step, tag, width, height, png);
   }
 
-  const std::string& path() const { return path_; }  // of metrics.jsonl
-
   // Makes the records durable. Called before a checkpoint is saved, so that no checkpoint is newer
   // than the last record on the disk.
   void sync();

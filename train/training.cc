@@ -374,15 +374,8 @@ class Training {
     metrics_->sync();
     trainer_->save(folder_->checkpoint_path(step), step);
     folder_->prune(options_.keep);
-    draw_curves();
+    draw_curves(folder_->path());
     write_broken_files();
-  }
-
-  void draw_curves() const {
-    const std::vector<RunCurve> run = {{"", read_metrics(metrics_->path())}};
-    const std::vector<std::string> figures = curve_figures(run);
-    if (figures.empty()) return;  // no step was logged yet
-    write_file_atomically(folder_->path() + "/curves.svg", curves_svg(run, figures));
   }
 
   TrainingTask& task_;
