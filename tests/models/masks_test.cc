@@ -28,6 +28,7 @@ TEST_CASE("the smallest noise stays, in shuffled order, and equal noise in order
   CHECK(masking.kept() == 2);
   CHECK(masking.patches() == 5);
   CHECK(masking.ids_keep.to_vector<int64_t>() == std::vector<int64_t>{1, 3, /**/ 4, 3});
+  CHECK(masking.visible_tokens.to_vector<int64_t>() == std::vector<int64_t>{0, 2, 4, /**/ 0, 5, 4});
   CHECK(masking.ids_removed.to_vector<int64_t>() == std::vector<int64_t>{4, 0, 2, /**/ 2, 1, 0});
   CHECK(masking.removed_tokens.to_vector<int64_t>() == std::vector<int64_t>{5, 1, 3, 3, 2, 1});
   CHECK(masking.ids_restore.to_vector<int64_t>() ==
