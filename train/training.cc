@@ -14,7 +14,6 @@
 #include "train/atomic_file.h"
 #include "train/checkpoint.h"
 #include "train/curves.h"
-#include "train/fnv.h"
 #include "train/metrics.h"
 #include "train/online_probe.h"
 #include "train/profile.h"
@@ -30,56 +29,11 @@ constexpr int64_t kDryRunSteps = 11;     // the first only starts the clock
 constexpr int64_t kUnprofiledSteps = 2;  // they allocate and touch memory for the first time
 constexpr int kInterrupted = 130;        // 128 + SIGINT, as shells count
 
-// What the pictures are, whatever folder they lie in: how many, and a sum over labels and file
-// names.
-std::string data_id_of(const Dataset& data) {
-  if (data.endless()) return fmt::format("builtin:{}", data.size());
-  uint64_t sum = kFnvStart;
-  for (int64_t i = 0; i < data.size(); ++i) {
-    const std::string path = data.name(i);
-    sum = fnv1a(fmt::format("{} {}\n", data.label(i), path.substr(path.rfind('/') + 1)), sum);
-  }
-  return fmt::format("{} pictures, {:016x}", data.size(), sum);
-}
-
 // For decoded pictures: what the user allows, else a quarter of what the training leaves free.
 int64_t cache_bytes(const TaskCost& cost, const RunOptions& options) {
   if (options.decoded_cache >= 0) return options.decoded_cache << 20;
   const double left = static_cast<double>(available_memory_bytes()) - cost.memory_bytes;
   return static_cast<int64_t>(std::max(left, 0.0) / 4);
-}
-
-DataOptions data_options(const TrainingRecipe& recipe, const RunOptions& options, int64_t cache) {
-  const TrainingRecipe::PictureShape shape = recipe.picture_shape();
-  DataOptions d;
-  d.spec = options.data;
-  d.holdout = recipe.holdout;
-  d.height = static_cast<int>(shape.height);
-  d.width = static_cast<int>(shape.width);
-  d.channels = static_cast<int>(shape.channels);
-  d.augment = recipe.augment;
-  d.crop_scale = recipe.crop_scale;
-  d.mean = recipe.mean;
-  d.std = recipe.std;
-  d.seed = recipe.seed;
-  d.batch_size = recipe.batch_size;
-  d.device = options.device;
-  d.workers = options.workers;
-  d.cache_bytes = cache;
-  return d;
-}
-
-TrainingData open_training_data(const TrainingRecipe& recipe, const std::string& spec) {
-  const TrainingRecipe::PictureShape shape = recipe.picture_shape();
-  const int height = static_cast<int>(shape.height), width = static_cast<int>(shape.width);
-  TrainingData data;
-  data.split = open_data(spec, recipe.holdout, height, width);
-  const bool held_out = data.split.held_out->size() > 0;
-  data.judged_set = held_out ? data.split.held_out : data.split.train;
-  data.judged = std::make_shared<EvaluationReader>(data.judged_set, height, width,
-                                                   static_cast<int>(shape.channels));
-  data.judged_name = held_out ? "held-out pictures" : "training pictures (nothing is held out)";
-  return data;
 }
 
 class Training {
@@ -97,7 +51,11 @@ class Training {
     if (options_.probe_every > 0) probe_.emplace(data_, recipe_);
     cost_ = task_.cost();
     if (recipe_.ema_decay > 0) cost_.memory_bytes += 4.0 * static_cast<double>(cost_.parameters);
-    DataOptions reading = data_options(recipe_, options_, cache_bytes(cost_, options_));
+    DataOptions reading = reading_of(recipe_);
+    reading.spec = options_.data;
+    reading.device = options_.device;
+    reading.workers = options_.workers;
+    reading.cache_bytes = cache_bytes(cost_, options_);
     task_.configure(reading);
     loader_ = std::make_unique<Loader>(data_.split.train, reading);
     steps_per_epoch_ = loader_->batches_per_epoch() / recipe_.accumulate;

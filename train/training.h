@@ -10,14 +10,13 @@
 #include <utility>
 #include <vector>
 
-#include "data/evaluation.h"
 #include "data/image.h"
 #include "data/loader.h"
-#include "data/open.h"
 #include "models/encoder.h"
 #include "nn/module.h"
 #include "train/adamw.h"
 #include "train/recipe.h"
+#include "train/training_data.h"
 
 namespace tessera {
 
@@ -79,15 +78,6 @@ struct TaskCost {
   int64_t parameters = 0;
   double step_flops = 0;    // of one picture
   double memory_bytes = 0;  // estimate of what a step holds
-};
-
-// The pictures of a run.
-struct TrainingData {
-  DataSplit split;
-  // Pictures to judge on, in the model's shape: those held out, else those of the training.
-  std::shared_ptr<const Dataset> judged_set;
-  std::shared_ptr<const EvaluationReader> judged;
-  std::string judged_name;  // "held-out pictures"
 };
 
 // What one kind of training adds to the loop. The loop calls, in this order: recipe(), open(),

@@ -1,0 +1,47 @@
+// Opening, naming, and the recipe's words for the loader.
+#include "train/training_data.h"
+
+#include "train/fnv.h"
+
+namespace tessera {
+
+TrainingData open_training_data(const TrainingRecipe& recipe, const std::string& spec) {
+  const TrainingRecipe::PictureShape shape = recipe.picture_shape();
+  const int height = static_cast<int>(shape.height), width = static_cast<int>(shape.width);
+  TrainingData data;
+  data.split = open_data(spec, recipe.holdout, height, width);
+  const bool held_out = data.split.held_out->size() > 0;
+  data.judged_set = held_out ? data.split.held_out : data.split.train;
+  data.judged = std::make_shared<EvaluationReader>(data.judged_set, height, width,
+                                                   static_cast<int>(shape.channels));
+  data.judged_name = held_out ? "held-out pictures" : "training pictures (nothing is held out)";
+  return data;
+}
+
+std::string data_id_of(const Dataset& data) {
+  if (data.endless()) return fmt::format("builtin:{}", data.size());
+  uint64_t sum = kFnvStart;
+  for (int64_t i = 0; i < data.size(); ++i) {
+    const std::string path = data.name(i);
+    sum = fnv1a(fmt::format("{} {}\n", data.label(i), path.substr(path.rfind('/') + 1)), sum);
+  }
+  return fmt::format("{} pictures, {:016x}", data.size(), sum);
+}
+
+DataOptions reading_of(const TrainingRecipe& recipe) {
+  const TrainingRecipe::PictureShape shape = recipe.picture_shape();
+  DataOptions d;
+  d.holdout = recipe.holdout;
+  d.height = static_cast<int>(shape.height);
+  d.width = static_cast<int>(shape.width);
+  d.channels = static_cast<int>(shape.channels);
+  d.augment = recipe.augment;
+  d.crop_scale = recipe.crop_scale;
+  d.mean = recipe.mean;
+  d.std = recipe.std;
+  d.seed = recipe.seed;
+  d.batch_size = recipe.batch_size;
+  return d;
+}
+
+}  // namespace tessera
