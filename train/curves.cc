@@ -94,6 +94,7 @@ struct Axis {
   double from, to;     // on the page
   double tick = 1;
 
+  // At most `ticks` and one, at least two fifths of them.
   Axis(double least, double most, double from, double to, int ticks)
       : least(least), most(most), from(from), to(to) {
     if (this->most <= this->least) {  // one value: an axis around it
@@ -188,7 +189,7 @@ std::string panel(const std::string& figure, std::vector<Curve> curves, bool epo
     }
   }
   const double room = (most - least) * 0.05;
-  const Axis x(0, last_x, kLeft, kRight, 5), y(least - room, most + room, kBottom, kTop, 5);
+  const Axis x(0, last_x, kLeft, kRight, 5), y(least - room, most + room, kBottom, kTop, 8);
   std::string body = svg_label(kLeft, kTop - 14, "start", figure);
   for (const double value : y.ticks()) {
     body += svg_line(kLeft, y.at(value), kRight, y.at(value), "grid") +
