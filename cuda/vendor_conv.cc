@@ -27,7 +27,7 @@ constexpr size_t kMostWorkspace = size_t{1} << 30;
 enum class Pass : uint8_t { kForward, kInput, kWeight };
 
 // The library and its handle.
-struct Session {
+struct OpenedCudnn {
   const Cudnn* library = nullptr;  // nullptr: there is none, or it does not start here
   cudnnHandle_t handle = nullptr;
   std::string words;  // what it is, or why there is none
@@ -38,9 +38,9 @@ void check(const Cudnn& library, cudnnStatus_t status, const char* what) {
                 library.GetErrorString(status));
 }
 
-const Session& session() {
-  static const Session one = [] {
-    Session s{nullptr, nullptr, cudnn_in_words()};
+const OpenedCudnn& opened() {
+  static const OpenedCudnn one = [] {
+    OpenedCudnn s{nullptr, nullptr, cudnn_in_words()};
     const Cudnn* const library = cudnn_library();
     if (library == nullptr) return s;
     const cudnnStatus_t status = library->Create(&s.handle);
@@ -89,8 +89,8 @@ Key key_of(Pass pass, const ConvArgs& a) {
 // Descriptors live as long as the program, as plans do: a training has some dozens.
 class Plan {
  public:
-  Plan(const Session& session, Pass pass, const ConvArgs& args)
-      : library_(*session.library), handle_(session.handle), pass_(pass) {
+  Plan(const OpenedCudnn& opened, Pass pass, const ConvArgs& args)
+      : library_(*opened.library), handle_(opened.handle), pass_(pass) {
     usable_ = describe(args) && choose();
   }
 
@@ -224,8 +224,8 @@ bool by_library(Pass pass, const ConvArgs& args) {
   static std::mutex mutex;  // of the handle and of the plans
   static std::map<Key, Plan> plans;
   const std::lock_guard lock(mutex);
-  if (session().library == nullptr) return false;
-  return plans.try_emplace(key_of(pass, args), session(), pass, args).first->second.run(args);
+  if (opened().library == nullptr) return false;
+  return plans.try_emplace(key_of(pass, args), opened(), pass, args).first->second.run(args);
 }
 
 }  // namespace
@@ -241,9 +241,9 @@ void conv2d_dw(const ConvArgs& args) {
 }
 
 std::string describe() {
-  return session().library == nullptr
-             ? fmt::format("convolutions by our own kernels: {}", session().words)
-             : "convolutions by " + session().words;
+  return opened().library == nullptr
+             ? fmt::format("convolutions by our own kernels: {}", opened().words)
+             : "convolutions by " + opened().words;
 }
 
 }  // namespace tessera::cuda::vendor
