@@ -20,12 +20,8 @@ def pattern(name, *shape):
     return (((7 * i + len(name)) % 13 - 6) / 8).reshape(shape)
 
 
-class Part(nn.Module):
-    """A module of any tensors and children."""
-
-
 def published(name, module):
-    """Part under the name of a class that this machine does not have."""
+    """A module of any tensors and children, of a class that a reader does not have."""
     cls = type(name, (nn.Module,), {"__module__": module})
     for path in module.split(".")[0], module:
         sys.modules.setdefault(path, types.ModuleType(path))
@@ -35,7 +31,8 @@ def published(name, module):
 
 def tree(tensors, root_class, part_class):
     root = root_class()
-    root.device, root.act = torch.device("cpu"), partial(nn.ReLU, inplace=True)  # what lies about
+    # What lies about in a module. No class that has a source file: the older form would copy its text.
+    root.device, root.act = torch.device("cpu"), partial(max, 0)
     for name, value in tensors.items():
         *path, last = name.split(".")
         node = root
