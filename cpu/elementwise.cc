@@ -1,6 +1,7 @@
 // Elementwise kernels: every functor of the table applied to lanes.
 #include "cpu/blocks.h"
 #include "cpu/kernels.h"
+#include "engine/visit_op.h"
 
 namespace tessera::cpu {
 namespace {
@@ -38,41 +39,27 @@ void where_block(const C* const* in, C* const* out, int64_t n, const void*) {
 void unary(UnaryOp op, ScalarArgs args, const View& x, const View& y) {
   visit_floating(x.dtype, [&](auto tag) {
     using C = decltype(tag);
-    switch (op) {
-#define TESSERA_CASE(Name, ...) \
-  case UnaryOp::k##Name:        \
-    return for_each_block<C, 1, 1>({x, y}, &unary_block<functors::Name, C>, &args);
-      TESSERA_UNARY_OPS(TESSERA_CASE)
-      TESSERA_UNARY_OPS_1(TESSERA_CASE)
-      TESSERA_UNARY_OPS_2(TESSERA_CASE)
-#undef TESSERA_CASE
-    }
+    visit_op(op, [&](auto f) {
+      for_each_block<C, 1, 1>({x, y}, &unary_block<decltype(f), C>, &args);
+    });
   });
 }
 
 void binary(BinaryOp op, const View& a, const View& b, const View& y) {
   visit_compute(a.dtype, [&](auto tag) {
     using C = decltype(tag);
-    switch (op) {
-#define TESSERA_CASE(Name, ...) \
-  case BinaryOp::k##Name:       \
-    return for_each_block<C, 2, 1>({a, b, y}, &binary_block<functors::Name, C>, nullptr);
-      TESSERA_BINARY_OPS(TESSERA_CASE)
-#undef TESSERA_CASE
-    }
+    visit_op(op, [&](auto f) {
+      for_each_block<C, 2, 1>({a, b, y}, &binary_block<decltype(f), C>, nullptr);
+    });
   });
 }
 
 void compare(CompareOp op, const View& a, const View& b, const View& y) {
   visit_compute(a.dtype, [&](auto tag) {
     using C = decltype(tag);
-    switch (op) {
-#define TESSERA_CASE(Name, ...) \
-  case CompareOp::k##Name:      \
-    return for_each_block<C, 2, 1>({a, b, y}, &binary_block<functors::Name, C>, nullptr);
-      TESSERA_COMPARE_OPS(TESSERA_CASE)
-#undef TESSERA_CASE
-    }
+    visit_op(op, [&](auto f) {
+      for_each_block<C, 2, 1>({a, b, y}, &binary_block<decltype(f), C>, nullptr);
+    });
   });
 }
 

@@ -1,6 +1,7 @@
 // The derivatives of the elementwise table, lane by lane.
 #include "cpu/blocks.h"
 #include "cpu/kernels.h"
+#include "engine/visit_op.h"
 
 namespace tessera::cpu {
 namespace {
@@ -39,16 +40,9 @@ void unary_backward(UnaryOp op, ScalarArgs args, const View& saved, const View& 
                     const View& dx) {
   visit_floating(dy.dtype, [&](auto tag) {
     using C = decltype(tag);
-    switch (op) {
-#define TESSERA_CASE(Name, ...)                                                               \
-  case UnaryOp::k##Name:                                                                      \
-    return for_each_block<C, 2, 1>({saved, dy, dx}, &unary_backward_block<functors::Name, C>, \
-                                   &args);
-      TESSERA_UNARY_OPS(TESSERA_CASE)
-      TESSERA_UNARY_OPS_1(TESSERA_CASE)
-      TESSERA_UNARY_OPS_2(TESSERA_CASE)
-#undef TESSERA_CASE
-    }
+    visit_op(op, [&](auto f) {
+      for_each_block<C, 2, 1>({saved, dy, dx}, &unary_backward_block<decltype(f), C>, &args);
+    });
   });
 }
 
@@ -56,21 +50,17 @@ void binary_backward(BinaryOp op, const View& a, const View& b, const View& dy, 
                      const View& db) {
   visit_floating(dy.dtype, [&](auto tag) {
     using C = decltype(tag);
-    switch (op) {
-#define TESSERA_CASE(Name, ...)                                                                  \
-  case BinaryOp::k##Name:                                                                        \
-    if (da.data != nullptr) {                                                                    \
-      for_each_block<C, 3, 1>({a, b, dy, da},                                                    \
-                              &binary_backward_block<C, &functors::Name::da<Lane<C>>>, nullptr); \
-    }                                                                                            \
-    if (db.data != nullptr) {                                                                    \
-      for_each_block<C, 3, 1>({a, b, dy, db},                                                    \
-                              &binary_backward_block<C, &functors::Name::db<Lane<C>>>, nullptr); \
-    }                                                                                            \
-    return;
-      TESSERA_BINARY_OPS(TESSERA_CASE)
-#undef TESSERA_CASE
-    }
+    visit_op(op, [&](auto f) {
+      using F = decltype(f);
+      if (da.data != nullptr) {
+        for_each_block<C, 3, 1>({a, b, dy, da}, &binary_backward_block<C, &F::template da<Lane<C>>>,
+                                nullptr);
+      }
+      if (db.data != nullptr) {
+        for_each_block<C, 3, 1>({a, b, dy, db}, &binary_backward_block<C, &F::template db<Lane<C>>>,
+                                nullptr);
+      }
+    });
   });
 }
 

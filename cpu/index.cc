@@ -5,26 +5,12 @@
 
 #include "cpu/blocks.h"
 #include "cpu/kernels.h"
+#include "engine/index_view.h"
 
 namespace tessera::cpu {
-namespace {
-
-struct Index {
-  const int64_t* data;
-  int64_t outer, middle, inner;  // strides
-
-  explicit Index(const View& v)
-      : data(v.as<const int64_t>()), outer(v.stride[0]), middle(v.stride[1]), inner(v.stride[2]) {}
-  int64_t at(int64_t o, int64_t j, int64_t i) const {
-    return data[o * outer + j * middle + i * inner];
-  }
-};
-
-}  // namespace
-
 void gather(const View& x, const View& index, const View& y) {
   const int64_t n = x.shape[1], k = y.shape[1], inner = y.shape[2], rows = y.shape[0] * k;
-  const Index idx(index);
+  const IndexView idx(index);
   const bool whole_rows = idx.inner == 0 || inner == 1;
   visit_dtype(x.dtype, [&](auto tag) {
     using T = decltype(tag);
@@ -53,7 +39,7 @@ void gather(const View& x, const View& index, const View& y) {
 void scatter_add(const View& s, const View& index, const View& x) {
   const int64_t n = x.shape[1], k = s.shape[1], inner = s.shape[2], outer = s.shape[0];
   const int64_t blocks = (inner + kBlock - 1) / kBlock;
-  const Index idx(index);
+  const IndexView idx(index);
   visit_dtype(x.dtype, [&](auto tag) {
     using T = decltype(tag);
     using C = typename ComputeOf<T>::type;

@@ -1,6 +1,7 @@
 // The binary ops and comparisons of the table, and where.
 #include "cuda/elementwise.cuh"
 #include "cuda/kernels.h"
+#include "engine/visit_op.h"
 
 namespace tessera::cuda {
 namespace {
@@ -25,26 +26,14 @@ struct Where {
 void binary(BinaryOp op, const View& a, const View& b, const View& y) {
   visit_compute(a.dtype, [&](auto tag) {
     using C = decltype(tag);
-    switch (op) {
-#define TESSERA_CASE(Name, ...) \
-  case BinaryOp::k##Name:       \
-    return map<C, 2>(Forward<functors::Name>{}, {y, a, b});
-      TESSERA_BINARY_OPS(TESSERA_CASE)
-#undef TESSERA_CASE
-    }
+    visit_op(op, [&](auto f) { map<C, 2>(Forward<decltype(f)>{}, {y, a, b}); });
   });
 }
 
 void compare(CompareOp op, const View& a, const View& b, const View& y) {
   visit_compute(a.dtype, [&](auto tag) {
     using C = decltype(tag);
-    switch (op) {
-#define TESSERA_CASE(Name, ...) \
-  case CompareOp::k##Name:      \
-    return map<C, 2>(Forward<functors::Name>{}, {y, a, b});
-      TESSERA_COMPARE_OPS(TESSERA_CASE)
-#undef TESSERA_CASE
-    }
+    visit_op(op, [&](auto f) { map<C, 2>(Forward<decltype(f)>{}, {y, a, b}); });
   });
 }
 

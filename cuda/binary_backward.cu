@@ -1,6 +1,7 @@
 // The derivatives of the binary ops, one input at a time.
 #include "cuda/elementwise.cuh"
 #include "cuda/kernels.h"
+#include "engine/visit_op.h"
 
 namespace tessera::cuda {
 namespace {
@@ -26,15 +27,11 @@ void binary_backward(BinaryOp op, const View& a, const View& b, const View& dy, 
                      const View& db) {
   visit_floating(dy.dtype, [&](auto tag) {
     using C = decltype(tag);
-    switch (op) {
-#define TESSERA_CASE(Name, ...)                                                     \
-  case BinaryOp::k##Name:                                                           \
-    if (da.data != nullptr) map<C, 3>(BackwardA<functors::Name>{}, {da, a, b, dy}); \
-    if (db.data != nullptr) map<C, 3>(BackwardB<functors::Name>{}, {db, a, b, dy}); \
-    return;
-      TESSERA_BINARY_OPS(TESSERA_CASE)
-#undef TESSERA_CASE
-    }
+    visit_op(op, [&](auto f) {
+      using F = decltype(f);
+      if (da.data != nullptr) map<C, 3>(BackwardA<F>{}, {da, a, b, dy});
+      if (db.data != nullptr) map<C, 3>(BackwardB<F>{}, {db, a, b, dy});
+    });
   });
 }
 

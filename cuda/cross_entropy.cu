@@ -67,9 +67,9 @@ void cross_entropy(const View& logits, const View& labels, double label_smoothin
   const int64_t rows = logits.shape[0], n = logits.shape[1];
   visit_floating(logits.dtype, [&](auto tag) {
     using C = decltype(tag);
-    launch(takes_block(n) ? cross_entropy_rows<C, kRowBlock> : cross_entropy_rows<C, kWarp>,
-           row_blocks(rows, n), kRowBlock, 0, stream(), Rows(logits, n), Vector(labels),
-           label_smoothing, ignore_index, Vector(losses), Vector(lse), rows);
+    launch_rows({rows, n}, cross_entropy_rows<C, kRowBlock>, cross_entropy_rows<C, kWarp>,
+                Rows(logits, n), Vector(labels), label_smoothing, ignore_index, Vector(losses),
+                Vector(lse));
   });
 }
 
@@ -79,10 +79,9 @@ void cross_entropy_backward(const View& logits, const View& labels, double label
   const int64_t rows = logits.shape[0], n = logits.shape[1];
   visit_floating(logits.dtype, [&](auto tag) {
     using C = decltype(tag);
-    launch(takes_block(n) ? cross_entropy_backward_rows<C, kRowBlock>
-                          : cross_entropy_backward_rows<C, kWarp>,
-           row_blocks(rows, n), kRowBlock, 0, stream(), Rows(logits, n), Vector(labels),
-           label_smoothing, ignore_index, Vector(lse), Vector(dlosses), Rows(dlogits, n), rows);
+    launch_rows({rows, n}, cross_entropy_backward_rows<C, kRowBlock>,
+                cross_entropy_backward_rows<C, kWarp>, Rows(logits, n), Vector(labels),
+                label_smoothing, ignore_index, Vector(lse), Vector(dlosses), Rows(dlogits, n));
   });
 }
 

@@ -219,4 +219,20 @@ inline int64_t row_blocks(int64_t rows, int64_t n) {
   return takes_block(n) ? rows : ceil_div(rows, kRowBlock / kWarp);
 }
 
+// How many rows of which length, and where in the source the launch stands.
+struct RowGrid {
+  RowGrid(int64_t rows, int64_t n, const char* file = __builtin_FILE(), int line = __builtin_LINE())
+      : rows(rows), n(n), blocks(row_blocks(rows, n), file, line) {}
+
+  int64_t rows, n;
+  Grid blocks;
+};
+
+// Queues one kernel in the width that suits the rows' length. Its last argument is their number.
+template <class Kernel, class... Arguments>
+void launch_rows(const RowGrid& grid, Kernel* by_block, Kernel* by_warp, Arguments&&... arguments) {
+  launch(takes_block(grid.n) ? by_block : by_warp, grid.blocks, kRowBlock, 0, stream(),
+         std::forward<Arguments>(arguments)..., grid.rows);
+}
+
 }  // namespace tessera::cuda

@@ -4,26 +4,15 @@
 // they point at, and a thread owns an element of x.
 #include "cuda/group.cuh"
 #include "cuda/kernels.h"
+#include "engine/index_view.h"
 
 namespace tessera::cuda {
 namespace {
 
-// index (outer, k, inner), any strides.
-struct Index {
-  const int64_t* data;
-  int64_t outer, middle, inner;  // strides
-
-  explicit Index(const View& v)
-      : data(v.as<const int64_t>()), outer(v.stride[0]), middle(v.stride[1]), inner(v.stride[2]) {}
-  __device__ int64_t at(int64_t o, int64_t j, int64_t i) const {
-    return data[o * outer + j * middle + i * inner];
-  }
-};
-
 // T: an integer of the element's size, or 16 bytes of a row.
 template <class T>
 __global__ void __launch_bounds__(kRowBlock)
-    gather_elements(const T* x, Index index, T* y, int64_t n, int64_t k, int64_t inner,
+    gather_elements(const T* x, IndexView index, T* y, int64_t n, int64_t k, int64_t inner,
                     int64_t total) {
   const int64_t at = int64_t{blockIdx.x} * kRowBlock + threadIdx.x;
   if (at >= total) return;
@@ -33,7 +22,7 @@ __global__ void __launch_bounds__(kRowBlock)
 
 template <class C>
 __global__ void __launch_bounds__(kRowBlock)
-    scatter_columns(const void* s, Index index, void* x, DType dtype, int64_t n, int64_t k,
+    scatter_columns(const void* s, IndexView index, void* x, DType dtype, int64_t n, int64_t k,
                     int64_t inner, int64_t columns) {
   const int64_t column = int64_t{blockIdx.x} * kRowBlock + threadIdx.x;
   if (column >= columns) return;
@@ -47,7 +36,7 @@ __global__ void __launch_bounds__(kRowBlock)
 }
 
 // The first of order[0 .. k) whose index is not below `value`.
-__device__ int64_t lower_bound(const Index& index, const int64_t* order, int64_t o, int64_t k,
+__device__ int64_t lower_bound(const IndexView& index, const int64_t* order, int64_t o, int64_t k,
                                int64_t value) {
   int64_t low = 0, high = k;
   while (low < high) {
@@ -65,7 +54,7 @@ __device__ int64_t lower_bound(const Index& index, const int64_t* order, int64_t
 // where the index does not vary along outer. It does not vary along inner.
 template <class C>
 __global__ void __launch_bounds__(kRowBlock)
-    scatter_sorted(const void* s, Index index, const int64_t* order, void* x, DType dtype,
+    scatter_sorted(const void* s, IndexView index, const int64_t* order, void* x, DType dtype,
                    int64_t n, int64_t k, int64_t inner, int64_t total) {
   const int64_t at = int64_t{blockIdx.x} * kRowBlock + threadIdx.x;
   if (at >= total) return;
@@ -93,7 +82,7 @@ struct alignas(16) Sixteen {
 };
 
 template <class T>
-void gather_as(const View& x, const Index& index, const View& y, int64_t inner) {
+void gather_as(const View& x, const IndexView& index, const View& y, int64_t inner) {
   const int64_t n = x.shape[1], k = y.shape[1], total = y.shape[0] * k * inner;
   launch(gather_elements<T>, ceil_div(total, kRowBlock), kRowBlock, 0, stream(), x.as<const T>(),
          index, y.as<T>(), n, k, inner, total);
@@ -104,7 +93,7 @@ void gather_as(const View& x, const Index& index, const View& y, int64_t inner) 
 void gather(const View& x, const View& index, const View& y) {
   const auto size = static_cast<int64_t>(size_of(x.dtype));
   const int64_t inner = y.shape[2], bytes = inner * size;
-  const Index idx(index);
+  const IndexView idx(index);
   const bool whole_rows = idx.inner == 0 || inner == 1;
   if (whole_rows && bytes % 16 == 0 && is_aligned(x.data, 16) && is_aligned(y.data, 16)) {
     return gather_as<Sixteen>(x, idx, y, bytes / 16);
@@ -123,7 +112,7 @@ void gather(const View& x, const View& index, const View& y) {
 
 void scatter_add(const View& s, const View& index, const View& x) {
   const int64_t outer = s.shape[0], n = x.shape[1], k = s.shape[1], inner = s.shape[2];
-  const Index idx(index);
+  const IndexView idx(index);
   // A walk over k takes about 0.5 us a step, whatever runs beside it; sorting pays when it is long
   // and little runs beside it.
   const bool few_columns = k > 256 && outer * inner < 16384;

@@ -233,9 +233,9 @@ void layer_norm(const LayerNormArgs& args) {
   const Summed x{Rows(args.x, n), Rows(args.r, n), Rows(args.sum, n)};
   visit_floating(args.x.dtype, [&](auto tag) {
     using C = decltype(tag);
-    launch(takes_block(n) ? layer_norm_rows<C, kRowBlock> : layer_norm_rows<C, kWarp>,
-           row_blocks(rows, n), kRowBlock, 0, stream(), x, Vector(args.w), Vector(args.b),
-           static_cast<C>(args.eps), Rows(args.y, n), Vector(args.mean), Vector(args.rstd), rows);
+    launch_rows({rows, n}, layer_norm_rows<C, kRowBlock>, layer_norm_rows<C, kWarp>, x,
+                Vector(args.w), Vector(args.b), static_cast<C>(args.eps), Rows(args.y, n),
+                Vector(args.mean), Vector(args.rstd));
   });
 }
 
@@ -246,9 +246,8 @@ void layer_norm_backward(const LayerNormBackwardArgs& args) {
   visit_floating(args.x.dtype, [&](auto tag) {
     using C = decltype(tag);
     if (args.dw.data == nullptr && args.db.data == nullptr) {
-      return launch(takes_block(n) ? layer_norm_backward_rows<C, kRowBlock>
-                                   : layer_norm_backward_rows<C, kWarp>,
-                    row_blocks(rows, n), kRowBlock, 0, stream(), operands, rows);
+      return launch_rows({rows, n}, layer_norm_backward_rows<C, kRowBlock>,
+                         layer_norm_backward_rows<C, kWarp>, operands);
     }
     if (rows == 0) {
       for (const View& out : {args.dw, args.db}) {

@@ -122,8 +122,8 @@ void argmax(const View& x, const View& y) {
       return launch(argmax_lines<C>, ceil_div(lines, kRowBlock), kRowBlock, 0, stream(), x.data,
                     x.dtype, n, inner, y.as<int64_t>(), lines);
     }
-    launch(takes_block(n) ? argmax_rows<C, kRowBlock> : argmax_rows<C, kWarp>, row_blocks(lines, n),
-           kRowBlock, 0, stream(), x.data, x.dtype, n, y.as<int64_t>(), lines);
+    launch_rows({lines, n}, argmax_rows<C, kRowBlock>, argmax_rows<C, kWarp>, x.data, x.dtype, n,
+                y.as<int64_t>());
   });
 }
 

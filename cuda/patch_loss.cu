@@ -105,9 +105,9 @@ void patch_loss(const PatchLossArgs& args) {
   const int64_t n = args.pred.shape[2], rows = args.pred.shape[0] * args.pred.shape[1];
   visit_floating(args.pred.dtype, [&](auto tag) {
     using C = decltype(tag);
-    launch(takes_block(n) ? patch_loss_rows<C, kRowBlock> : patch_loss_rows<C, kWarp>,
-           row_blocks(rows, n), kRowBlock, 0, stream(), Rows(args.pred, n), Patches(args),
-           args.normalise, Rows(args.diff, n), Vector(args.losses), rows);
+    launch_rows({rows, n}, patch_loss_rows<C, kRowBlock>, patch_loss_rows<C, kWarp>,
+                Rows(args.pred, n), Patches(args), args.normalise, Rows(args.diff, n),
+                Vector(args.losses));
   });
 }
 

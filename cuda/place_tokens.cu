@@ -86,9 +86,9 @@ void place_tokens(const PlaceTokensArgs& args) {
   const int64_t d = args.y.shape[2], count = args.y.shape[0] * args.y.shape[1];
   visit_floating(args.y.dtype, [&](auto tag) {
     using C = decltype(tag);
-    launch(takes_block(d) ? place_token_rows<C, kRowBlock> : place_token_rows<C, kWarp>,
-           row_blocks(count, d), kRowBlock, 0, stream(), Places(args), Rows(args.x, d),
-           Rows(args.extra, d), Rows(args.table, d), Rows(args.y, d), count);
+    launch_rows({count, d}, place_token_rows<C, kRowBlock>, place_token_rows<C, kWarp>,
+                Places(args), Rows(args.x, d), Rows(args.extra, d), Rows(args.table, d),
+                Rows(args.y, d));
   });
 }
 

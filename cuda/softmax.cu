@@ -80,8 +80,8 @@ void softmax(const View& x, const View& y) {
   if (rows * n == 0) return;
   visit_floating(x.dtype, [&](auto tag) {
     using C = decltype(tag);
-    launch(takes_block(n) ? softmax_rows<C, kRowBlock> : softmax_rows<C, kWarp>,
-           row_blocks(rows, n), kRowBlock, 0, stream(), Rows(x, n), Rows(y, n), rows);
+    launch_rows({rows, n}, softmax_rows<C, kRowBlock>, softmax_rows<C, kWarp>, Rows(x, n),
+                Rows(y, n));
   });
 }
 
@@ -90,8 +90,8 @@ void softmax_backward(const View& y, const View& dy, const View& dx) {
   if (rows * n == 0) return;
   visit_floating(y.dtype, [&](auto tag) {
     using C = decltype(tag);
-    launch(takes_block(n) ? softmax_backward_rows<C, kRowBlock> : softmax_backward_rows<C, kWarp>,
-           row_blocks(rows, n), kRowBlock, 0, stream(), Rows(y, n), Rows(dy, n), Rows(dx, n), rows);
+    launch_rows({rows, n}, softmax_backward_rows<C, kRowBlock>, softmax_backward_rows<C, kWarp>,
+                Rows(y, n), Rows(dy, n), Rows(dx, n));
   });
 }
 
@@ -100,8 +100,8 @@ void log_softmax(const View& x, const View& y) {
   if (rows * n == 0) return;
   visit_floating(x.dtype, [&](auto tag) {
     using C = decltype(tag);
-    launch(takes_block(n) ? log_softmax_rows<C, kRowBlock> : log_softmax_rows<C, kWarp>,
-           row_blocks(rows, n), kRowBlock, 0, stream(), Rows(x, n), Rows(y, n), rows);
+    launch_rows({rows, n}, log_softmax_rows<C, kRowBlock>, log_softmax_rows<C, kWarp>, Rows(x, n),
+                Rows(y, n));
   });
 }
 
@@ -110,9 +110,8 @@ void log_softmax_backward(const View& y, const View& dy, const View& dx) {
   if (rows * n == 0) return;
   visit_floating(y.dtype, [&](auto tag) {
     using C = decltype(tag);
-    launch(takes_block(n) ? log_softmax_backward_rows<C, kRowBlock>
-                          : log_softmax_backward_rows<C, kWarp>,
-           row_blocks(rows, n), kRowBlock, 0, stream(), Rows(y, n), Rows(dy, n), Rows(dx, n), rows);
+    launch_rows({rows, n}, log_softmax_backward_rows<C, kRowBlock>,
+                log_softmax_backward_rows<C, kWarp>, Rows(y, n), Rows(dy, n), Rows(dx, n));
   });
 }
 

@@ -1,6 +1,7 @@
 // The unary ops of the table.
 #include "cuda/elementwise.cuh"
 #include "cuda/kernels.h"
+#include "engine/visit_op.h"
 
 namespace tessera::cuda {
 namespace {
@@ -19,15 +20,7 @@ struct Forward {
 void unary(UnaryOp op, ScalarArgs args, const View& x, const View& y) {
   visit_floating(x.dtype, [&](auto tag) {
     using C = decltype(tag);
-    switch (op) {
-#define TESSERA_CASE(Name, ...) \
-  case UnaryOp::k##Name:        \
-    return map<C, 1>(Forward<functors::Name>{args}, {y, x});
-      TESSERA_UNARY_OPS(TESSERA_CASE)
-      TESSERA_UNARY_OPS_1(TESSERA_CASE)
-      TESSERA_UNARY_OPS_2(TESSERA_CASE)
-#undef TESSERA_CASE
-    }
+    visit_op(op, [&](auto f) { map<C, 1>(Forward<decltype(f)>{args}, {y, x}); });
   });
 }
 

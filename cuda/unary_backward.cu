@@ -1,6 +1,7 @@
 // The derivatives of the unary ops.
 #include "cuda/elementwise.cuh"
 #include "cuda/kernels.h"
+#include "engine/visit_op.h"
 
 namespace tessera::cuda {
 namespace {
@@ -20,15 +21,7 @@ void unary_backward(UnaryOp op, ScalarArgs args, const View& saved, const View& 
                     const View& dx) {
   visit_floating(dy.dtype, [&](auto tag) {
     using C = decltype(tag);
-    switch (op) {
-#define TESSERA_CASE(Name, ...) \
-  case UnaryOp::k##Name:        \
-    return map<C, 2>(Backward<functors::Name>{args}, {dx, saved, dy});
-      TESSERA_UNARY_OPS(TESSERA_CASE)
-      TESSERA_UNARY_OPS_1(TESSERA_CASE)
-      TESSERA_UNARY_OPS_2(TESSERA_CASE)
-#undef TESSERA_CASE
-    }
+    visit_op(op, [&](auto f) { map<C, 2>(Backward<decltype(f)>{args}, {dx, saved, dy}); });
   });
 }
 

@@ -10,6 +10,7 @@
 #include <memory>
 #include <optional>
 
+#include "engine/backend.h"
 #include "engine/error.h"
 #include "train/file_io.h"
 #include "train/pickle.h"
@@ -74,7 +75,8 @@ class Container {
 
 class ZipContainer : public Container {
  public:
-  explicit ZipContainer(const std::string& path) : zip_(unzOpen64(path.c_str())) {
+  explicit ZipContainer(const std::string& path)
+      : zip_(unzOpen64(path.c_str())), archive_bytes_(std::filesystem::file_size(path)) {
     TESSERA_CHECK(zip_ != nullptr, "a zip archive that cannot be opened");
     // The archive's own folder, whatever it is called, holds data.pkl.
     for (int status = unzGoToFirstFile(zip_.get()); status == UNZ_OK;
@@ -92,14 +94,13 @@ class ZipContainer : public Container {
     TESSERA_CHECK(unzLocateFile(zip_.get(), path.c_str(), 1) == UNZ_OK &&
                       unzOpenCurrentFile(zip_.get()) == UNZ_OK,
                   "an archive without {}", path);
-    unz_file_info64 info{};
-    unzGetCurrentFileInfo64(zip_.get(), &info, nullptr, 0, nullptr, 0, nullptr, 0);
-    TESSERA_CHECK(info.uncompressed_size <= kMostBytes, "an archive whose {} is too large", path);
     std::string bytes;
     std::string piece(1 << 20, '\0');  // grows by what is there, not by what the header claims
     int got;
     while ((got = unzReadCurrentFile(zip_.get(), piece.data(), unsigned(piece.size()))) > 0) {
       bytes.append(piece, 0, static_cast<size_t>(got));
+      // torch.save() does not compress: an entry that is longer than its archive blows up.
+      TESSERA_CHECK(bytes.size() <= archive_bytes_, "an archive whose {} is compressed", path);
     }
     // Closing compares the check sum.
     TESSERA_CHECK(got == 0 && unzCloseCurrentFile(zip_.get()) == UNZ_OK,
@@ -113,6 +114,7 @@ class ZipContainer : public Container {
     void operator()(void* zip) const { unzClose(zip); }
   };
   std::unique_ptr<void, Close> zip_;
+  uint64_t archive_bytes_;
   std::string folder_;  // with its slash
 };
 
@@ -191,6 +193,7 @@ class Gatherer {
  private:
   void enter(const PickleValue& value, const std::string& prefix, int depth) {
     TESSERA_CHECK(depth < kDeepest, "modules nested more than {} deep", kDeepest);
+    count(1);
     const PickleValue* modules = value.state ? value.state->find("_modules") : nullptr;
     if (modules == nullptr) return take(value, prefix);
     for (const char* part : {"_parameters", "_buffers"}) {
@@ -201,13 +204,17 @@ class Gatherer {
     }
   }
   void take(const PickleValue& dict, const std::string& prefix) {
-    visited_ += std::ssize(dict.entries) + 1;
-    TESSERA_CHECK(visited_ <= kMostEntries, "more than {} entries", kMostEntries);
+    count(std::ssize(dict.entries));
     for (const auto& [key, entry] : dict.entries) {
       if (const PickleValue* tensor = tensor_of(entry)) {
         found_.emplace_back(prefix + key->text, tensor);
       }
     }
+  }
+
+  void count(int64_t entries) {
+    visited_ += entries;
+    TESSERA_CHECK(visited_ <= kMostEntries, "more than {} entries", kMostEntries);
   }
 
   Found found_;
@@ -232,7 +239,7 @@ Tensor built(const PickleValue& tensor, Container& container,
   const int64_t offset = integer(item(arguments, 1));
   const std::vector<int64_t> shape = integers(item(arguments, 2));
   const std::vector<int64_t> strides = integers(item(arguments, 3));
-  TESSERA_CHECK(shape.size() == strides.size() && shape.size() <= 8,
+  TESSERA_CHECK(shape.size() == strides.size() && shape.size() <= kMaxDims,
                 "a tensor with {} sizes and {} strides", shape.size(), strides.size());
   const auto have = static_cast<int64_t>(stored->second.size() / size_of(name.dtype));
   if (std::find(shape.begin(), shape.end(), 0) != shape.end()) {
@@ -246,17 +253,14 @@ Tensor built(const PickleValue& tensor, Container& container,
     if (shape[i] > 1) last += (shape[i] - 1) * strides[i];
   }
   TESSERA_CHECK(last < have, "a tensor that is larger than its storage");
-  Tensor result = Tensor::empty(Shape(shape), name.dtype);
-  const size_t size = size_of(name.dtype);
-  auto* to = static_cast<char*>(result.view().data);
-  std::vector<int64_t> index(shape.size(), 0);
-  for (int64_t i = 0; i < count; ++i) {
-    int64_t from = offset;
-    for (size_t d = 0; d < index.size(); ++d) from += index[d] * strides[d];
-    std::memcpy(to + static_cast<size_t>(i) * size,
-                stored->second.data() + static_cast<size_t>(from) * size, size);
-    for (size_t d = index.size(); d-- > 0 && ++index[d] == shape[d];) index[d] = 0;
+  View from{stored->second.data() + static_cast<size_t>(offset) * size_of(name.dtype), name.dtype,
+            static_cast<int>(shape.size())};
+  for (size_t i = 0; i < shape.size(); ++i) {
+    from.shape[i] = shape[i];
+    from.stride[i] = strides[i];
   }
+  const Tensor result = Tensor::empty(Shape(shape), name.dtype);
+  result.backend().copy(from, result.view());
   return result;
 }
 

@@ -10,6 +10,7 @@
 #include "autograd/functions.h"
 #include "engine/backend.h"
 #include "engine/raw.h"
+#include "tests/train/temp_folder.h"
 #include "train/finetune.h"
 #include "train/pretrain_mae.h"
 #include "train/step.h"
@@ -26,15 +27,6 @@ Tensor full(const Shape& shape, double value) {
 }
 
 std::vector<float> values(const Tensor& t) { return t.to_vector<float>(); }
-
-std::string message_of(const std::function<void()>& body) {
-  try {
-    body();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "";
-}
 
 TEST_CASE("what is recorded is not done, and done as often as it is replayed") {
   const Tensor sum = full({5}, 1), more = full({5}, 2);
@@ -75,12 +67,12 @@ TEST_CASE("a recording refuses what asks the device or copies from the host") {
   };
   for (size_t i = 0; i < std::size(questions); ++i) {
     INFO("question " << i);
-    const std::string said = message_of([&] { device().record(questions[i]); });
+    const std::string said = error_of([&] { device().record(questions[i]); });
     CHECK(said.find("a recorded step must not") != std::string::npos);
     questions[i]();  // the recording is gone, and the device answers
   }
   const std::string twice =
-      message_of([&] { device().record([&] { device().record([&] { raw::fill_(x, 2); }); }); });
+      error_of([&] { device().record([&] { device().record([&] { raw::fill_(x, 2); }); }); });
   CHECK(twice.find("a recording within a recording") != std::string::npos);
   CHECK(values(x)[0] == 1);
 }
@@ -158,8 +150,8 @@ TEST_CASE("indices that leave the range a recording found are refused") {
   take({0, 1});
   take({1, 2});
   take({3, 0});
-  CHECK(message_of([&] { take({0, 4}); }).find("leave the range") != std::string::npos);
-  CHECK(message_of([&] { take({-1, 0}); }).find("leave the range") != std::string::npos);
+  CHECK(error_of([&] { take({0, 4}); }).find("leave the range") != std::string::npos);
+  CHECK(error_of([&] { take({-1, 0}); }).find("leave the range") != std::string::npos);
   take({2, 3});
 }
 
@@ -351,7 +343,7 @@ TEST_CASE("a NaN that is heard of late is named as at once, and the weights are 
         trainer.queue(5, batches_of(recipe, 5));
         CHECK(trainer.pending() == 2);
       }
-      said.push_back(message_of([&] { trainer.collect(); }));
+      said.push_back(error_of([&] { trainer.collect(); }));
       CHECK((weights() == before));
       CHECK(trainer.optimizer().steps() == 4);
     }

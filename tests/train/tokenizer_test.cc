@@ -47,15 +47,6 @@ EvaluationReader drawn_pictures(int64_t count, int side) {
       side);
 }
 
-std::string message_of(const std::function<void()>& body) {
-  try {
-    body();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "";
-}
-
 }  // namespace
 
 TEST_CASE("used tokens and perplexity, by hand") {
@@ -213,7 +204,7 @@ TEST_CASE("a cache never takes the place of another kind of file") {
   const TrainedTokenizer trained = small_tokenizer(4);
   const EvaluationReader reader = drawn_pictures(2, 16);
   const auto open = [&](const std::string& path) {
-    return message_of([&] {
+    return error_of([&] {
       TokenCache(path, {"two", "16x16", trained.id}, *trained.model, reader, 16, false);
     });
   };

@@ -2,7 +2,6 @@
 // averaged weights, figures over accumulated batches, and what a checkpoint brings back.
 #include <catch2/catch.hpp>
 #include <cmath>
-#include <functional>
 
 #include "autograd/functions.h"
 #include "engine/raw.h"
@@ -89,15 +88,6 @@ std::vector<float> values(const Module& module) {
   return all;
 }
 
-std::string message_of(const std::function<void()>& body) {
-  try {
-    body();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "";
-}
-
 constexpr int64_t kSteps = 20;
 
 }  // namespace
@@ -127,9 +117,9 @@ TEST_CASE("groups that do not fit the model are refused by name") {
   LineTask task({});
   const auto build = [&] { Trainer trainer(task, task.line, kSteps, kSteps); };
   task.groups_ = {{"a", {"bias"}, 1, 0}, {"b", {"bias"}, 1, 0}};
-  CHECK(message_of(build).find("bias is in two groups") != std::string::npos);
+  CHECK(error_of(build).find("bias is in two groups") != std::string::npos);
   task.groups_ = {{"head", {"head.weight"}, 1, 0}};
-  CHECK(message_of(build).find("'head' names head.weight") != std::string::npos);
+  CHECK(error_of(build).find("'head' names head.weight") != std::string::npos);
 }
 
 TEST_CASE("averaged weights equal their formula and are exchanged for an evaluation") {
@@ -252,14 +242,14 @@ TEST_CASE("a recipe survives JSON; another task's is refused") {
 
   nlohmann::json other = json;
   other["task"] = "circles";
-  CHECK(message_of([&] { read_recipe(back, other); }).find("circles, not lines") !=
+  CHECK(error_of([&] { read_recipe(back, other); }).find("circles, not lines") !=
         std::string::npos);
   other.erase("task");  // the first version's
-  CHECK(message_of([&] { read_recipe(back, other); }).find("pretrain-mae, not lines") !=
+  CHECK(error_of([&] { read_recipe(back, other); }).find("pretrain-mae, not lines") !=
         std::string::npos);
   nlohmann::json lacking = json;
   lacking.erase("lines");
-  CHECK(message_of([&] { read_recipe(back, lacking); }).find("'lines'") != std::string::npos);
+  CHECK(error_of([&] { read_recipe(back, lacking); }).find("'lines'") != std::string::npos);
   lacking = json;
   lacking.erase("ema-decay");  // younger than the first files
   read_recipe(back, lacking);
