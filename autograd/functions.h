@@ -122,7 +122,8 @@ Tensor softmax(const Tensor& x, int64_t dim);
 Tensor log_softmax(const Tensor& x, int64_t dim);
 
 // ---- Losses: 0-d results, mean over the rows that count ----
-// logits (N, C) or (N, C, ...), labels i64 (N,) or (N, ...).
+// logits (N, C) or (N, C, ...), labels i64 (N,) or (N, ...). A label that is neither a class nor
+// `ignore_index` is an Error on the host; on a device, which is not waited for, the loss is NaN.
 Tensor cross_entropy(const Tensor& logits, const Tensor& labels, double label_smoothing = 0,
                      int64_t ignore_index = -100);
 Tensor soft_cross_entropy(const Tensor& logits, const Tensor& target);  // both (N, C)

@@ -78,6 +78,22 @@ struct PatchLossOp {
   }
 };
 
+// Every label is a class or the ignored one.
+void check_labels(const Tensor& labels, const Tensor& logits, int64_t ignore_index) {
+  const int64_t classes = logits.size(1);
+  for (const int64_t label : labels.to_vector<int64_t>()) {
+    TESSERA_CHECK(label == ignore_index || (label >= 0 && label < classes),
+                  "[cross_entropy] label {} of {} classes: {}", label, classes, describe(logits));
+  }
+}
+
+// How many rows have a label that counts: 0-d.
+Tensor counted(const Tensor& labels, int64_t ignore_index, DType dtype) {
+  const Tensor ignored =
+      Tensor::full({}, static_cast<double>(ignore_index), DType::kI64, labels.device());
+  return raw::sum(raw::to(raw::compare(CompareOp::kNotEqual, labels, ignored), dtype), {}, false);
+}
+
 void check_pair(const char* op, const Tensor& x, const Tensor& target) {
   TESSERA_CHECK(x.defined() && target.defined() && x.shape() == target.shape() &&
                     may_meet(x, target) && is_floating(x.dtype()) && x.numel() > 0,
@@ -98,29 +114,21 @@ Tensor cross_entropy(const Tensor& logits, const Tensor& labels, double label_sm
                 describe(labels), describe(logits));
   TESSERA_CHECK(label_smoothing >= 0 && label_smoothing <= 1,
                 "[cross_entropy] label smoothing {} is outside 0..1", label_smoothing);
-  const int64_t classes = logits.size(1);
   const Tensor flat_labels = raw::contiguous(raw::reshape(labels, {-1}));
-  // Every label is a class or the ignored one; ignored rows do not count in the mean.
-  int64_t counted = 0;
-  for (int64_t label : flat_labels.to_vector<int64_t>()) {
-    if (label == ignore_index) continue;
-    TESSERA_CHECK(label >= 0 && label < classes, "[cross_entropy] label {} of {} classes: {}",
-                  label, classes, describe(logits));
-    ++counted;
-  }
+  if (labels.device() == Device::kCpu) check_labels(flat_labels, logits, ignore_index);
   Tensor rows = logits;
   if (logits.ndim() > 2) {
     Dims order{0};
     for (int i = 2; i < logits.ndim(); ++i) order.push_back(i);
     order.push_back(1);
-    rows = reshape(permute(logits, order), {-1, classes});
+    rows = reshape(permute(logits, order), {-1, logits.size(1)});
   }
   CrossEntropyOp op;
   op.label_smoothing = label_smoothing;
   op.ignore_index = ignore_index;
   const Tensor losses = apply(std::move(op), rows, flat_labels);
   // No row that counts: 0 / 0 = NaN, as torch has it.
-  return mul_scalar(sum(losses), 1.0 / static_cast<double>(counted));
+  return sum(losses) / counted(flat_labels, ignore_index, losses.dtype());
 }
 
 Tensor soft_cross_entropy(const Tensor& logits, const Tensor& target) {

@@ -1,5 +1,6 @@
 // Interpolation and average pooling: y = Wh x Ww^T with a small weight matrix for each direction.
-// The gradient is that of the products. Max pooling picks with argmax and gathers.
+// The gradient is that of the products. Whole factors of nearest neighbours are repeated instead.
+// Max pooling picks with argmax. Nothing here asks the device; weights are copied to it.
 #include <algorithm>
 #include <cmath>
 
@@ -100,6 +101,52 @@ Tensor resample(const Tensor& x, const std::vector<double>& rows, int64_t height
   return matmul(wh, matmul(x, transpose(ww, 0, 1)));
 }
 
+// Each pixel as often as the factors say.
+Tensor repeated(const Tensor& x, int64_t down, int64_t across) {
+  const int64_t n = x.size(0), c = x.size(1), h = x.size(2), w = x.size(3);
+  return reshape(expand(reshape(x, {n, c, h, 1, w, 1}), {n, c, h, down, w, across}),
+                 {n, c, h * down, w * across});
+}
+
+struct MaxPoolOp {
+  static constexpr const char* kName = "max_pool2d";
+  static constexpr CastPolicy kCast = kCastWidest;
+  int64_t kernel = 1, stride = 1;
+  Saved winner;  // (N, C, oh ow, 1): k row + column
+  Shape before;
+
+  Tensor forward(Wants wants, const Tensor& x) {
+    const Tensor windows = raw::windows2d(x, kernel, kernel, stride, 1);  // (N, C, k, k, oh, ow)
+    const int64_t n = x.size(0), c = x.size(1), oh = windows.size(4), ow = windows.size(5);
+    const Tensor flat =
+        raw::reshape(raw::permute(windows, {0, 1, 4, 5, 2, 3}), {n, c, oh * ow, kernel * kernel});
+    const Tensor best = raw::argmax(flat, -1, true);
+    before = x.shape();
+    if (wants.any()) winner = Saved(best);
+    return raw::reshape(raw::gather(flat, 3, best), {n, c, oh, ow});
+  }
+  std::vector<Tensor> backward(Node&, const Tensor& dy) {
+    const int64_t n = before[0], c = before[1], oh = dy.size(2), ow = dy.size(3);
+    const Tensor none = Tensor::zeros({n, c, oh * ow, kernel * kernel}, dy.dtype(), dy.device());
+    const Tensor flat =
+        raw::scatter_add(none, 3, winner.get(kName), raw::reshape(dy, {n, c, oh * ow, 1}));
+    const Tensor from =
+        raw::permute(raw::reshape(flat, {n, c, oh, ow, kernel, kernel}), {0, 1, 4, 5, 2, 3});
+    const Tensor dx = Tensor::zeros(before, dy.dtype(), dy.device());
+    const Tensor to = raw::windows2d(dx, kernel, kernel, stride, 1);
+    // Windows may overlap, but not in one place of theirs.
+    const auto at = [](const Tensor& windows, int64_t row, int64_t column) {
+      return raw::select(raw::select(windows, 2, row), 2, column);
+    };
+    for (int64_t row = 0; row < kernel; ++row) {
+      for (int64_t column = 0; column < kernel; ++column) {
+        raw::add_(at(to, row, column), at(from, row, column));
+      }
+    }
+    return {dx};
+  }
+};
+
 void check_picture(const char* op, const Tensor& x) {
   TESSERA_CHECK(
       x.defined() && x.ndim() == 4 && is_floating(x.dtype()) && x.size(2) > 0 && x.size(3) > 0,
@@ -123,6 +170,9 @@ Tensor interpolate(const Tensor& x, int64_t height, int64_t width, InterpolateMo
                    bool align_corners, bool antialias) {
   check_picture("interpolate", x);
   check_size("interpolate", height, width);
+  if (mode == InterpolateMode::kNearest && height % x.size(2) == 0 && width % x.size(3) == 0) {
+    return repeated(x, height / x.size(2), width / x.size(3));
+  }
   return resample(x, interpolation_weights(x.size(2), height, mode, align_corners, antialias),
                   height, interpolation_weights(x.size(3), width, mode, align_corners, antialias),
                   width);
@@ -145,20 +195,10 @@ Tensor avg_pool2d(const Tensor& x, int64_t kernel, int64_t stride, int64_t paddi
 
 Tensor max_pool2d(const Tensor& x, int64_t kernel, int64_t stride) {
   check_window("max_pool2d", x, kernel, stride, 0);
-  const Tensor windows = raw::windows2d(x, kernel, kernel, stride, 1);  // (N, C, k, k, oh, ow)
-  const int64_t n = x.size(0), c = x.size(1), oh = windows.size(4), ow = windows.size(5);
-  const Tensor flat =
-      raw::reshape(raw::permute(windows, {0, 1, 4, 5, 2, 3}), {n, c, oh * ow, kernel * kernel});
-  const Tensor best = raw::argmax(flat, -1, false);  // (N, C, oh ow): k row + column
-  // The winner's place in the whole picture.
-  std::vector<int64_t> place = raw::to(best, Device::kCpu).to_vector<int64_t>();
-  for (size_t i = 0; i < place.size(); ++i) {
-    const int64_t o = static_cast<int64_t>(i) % (oh * ow);
-    const int64_t row = o / ow * stride + place[i] / kernel;
-    place[i] = row * x.size(3) + o % ow * stride + place[i] % kernel;
-  }
-  const Tensor index = Tensor::from(place, {n, c, oh * ow}, x.device());
-  return reshape(gather(reshape(x, {n, c, x.size(2) * x.size(3)}), 2, index), {n, c, oh, ow});
+  MaxPoolOp op;
+  op.kernel = kernel;
+  op.stride = stride;
+  return apply(std::move(op), x);
 }
 
 }  // namespace tessera

@@ -1,6 +1,9 @@
 // Cross entropy of the rows of contiguous logits (rows, n) with integer labels, and its backward.
 // Rule: as PyTorch does: with smoothing s the target is (1 - s) on the label plus s / n everywhere;
-// a row whose label is ignore_index loses 0 and has no gradient.
+// a row whose label is ignore_index loses 0 and has no gradient; one whose label is no class loses
+// NaN.
+#include <limits>
+
 #include "cpu/kernels.h"
 #include "cpu/rows.h"
 
@@ -10,6 +13,7 @@ namespace {
 // -sum(target log_softmax(x)) = (1 - s) (lse - x[label]) + s (lse - mean(x))
 template <class C>
 C row_loss(const C* x, int64_t n, int64_t label, C lse, double smoothing) {
+  if (label < 0 || label >= n) return std::numeric_limits<C>::quiet_NaN();
   const C miss = lse - x[label];
   // Without smoothing a logit of -inf elsewhere must not meet a factor 0.
   if (smoothing == 0) return miss;
@@ -57,7 +61,7 @@ void cross_entropy_backward(const View& logits, const View& labels, double label
           const Lane<C> p = exp(load_lane(x + i, count) - log_sum);
           store_lane((p - spread) * scale, dx + i, count);
         });
-        dx[label] -= static_cast<C>(1 - label_smoothing) * dloss;
+        if (label >= 0 && label < n) dx[label] -= static_cast<C>(1 - label_smoothing) * dloss;
       }
       finish_row(dx, dlogits, row, n);
     });

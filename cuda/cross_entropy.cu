@@ -1,6 +1,7 @@
 // Cross entropy of the rows of contiguous logits (rows, n) with integer labels, and its backward.
 // Rule: as PyTorch does: with smoothing s the target is (1 - s) on the label plus s / n everywhere;
-// a row whose label is ignore_index loses 0 and has no gradient.
+// a row whose label is ignore_index loses 0 and has no gradient; one whose label is no class loses
+// NaN.
 #include "cuda/group.cuh"
 #include "cuda/kernels.h"
 
@@ -27,7 +28,9 @@ __global__ void __launch_bounds__(kRowBlock)
   if (group.thread != 0) return;
   const int64_t label = read_element<int64_t>(labels, group.row);
   C loss = 0;
-  if (label != ignore_index) {
+  if (label != ignore_index && (label < 0 || label >= x.n)) {
+    loss = static_cast<C>(NAN);
+  } else if (label != ignore_index) {
     loss = log_sum - load_element<C>(x.data, x.dtype, group.row * x.n + label);
     if (smoothing != 0) {
       const C spread = log_sum - sum / static_cast<C>(x.n);

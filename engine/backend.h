@@ -222,7 +222,8 @@ class Backend {
   virtual void patch_loss(const PatchLossArgs& args) = 0;
   // diff = 2 diff (dloss factor), in place: the gradient of factor times the sum of the losses.
   virtual void patch_loss_backward(const View& dloss, double factor, const View& diff) = 0;
-  // losses and lse (rows,); labels i64 (rows,). A row whose label is `ignore_index` loses 0.
+  // losses and lse (rows,); labels i64 (rows,). A row whose label is `ignore_index` loses 0, one
+  // whose label is no class NaN.
   virtual void cross_entropy(const View& logits, const View& labels, double label_smoothing,
                              int64_t ignore_index, const View& losses, const View& lse) = 0;
   // dlosses (rows,).

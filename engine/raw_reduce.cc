@@ -105,6 +105,8 @@ Tensor argmax(const Tensor& x, int64_t dim, bool keepdim) {
     x.backend().argmax(reshaped_view(contiguous(x), {m.outer, m.n, m.inner}),
                        reshaped_view(y, {m.outer, m.inner}));
   }
+  // As for values that come from the host: those on the host are looked at when they are used.
+  if (x.device() != Device::kCpu) y.storage()->note_indices_below(m.n);
   return y;
 }
 

@@ -21,6 +21,12 @@ void Storage::note_indices(const int64_t* values, int64_t count) {
   noted_ = version_;
 }
 
+void Storage::note_indices_below(int64_t n) {
+  low_ = 0;
+  high_ = n - 1;
+  noted_ = version_;
+}
+
 void Storage::note_indices_of(const Storage& other) {
   if (!other.noted()) return;
   low_ = other.low_;

@@ -33,6 +33,8 @@ class Storage {
   // i64 values that were copied to a device are looked through on the host: whoever takes them for
   // indices need not wait for the device to know that they are good.
   void note_indices(const int64_t* values, int64_t count);
+  // The same of values that a kernel makes: all of them will be in [0, n).
+  void note_indices_below(int64_t n);
   // What is known of `other`, whose values were copied to all of this storage.
   void note_indices_of(const Storage& other);
   // Whether all are known to be in [0, n). Whoever records work that relies on the answer asks

@@ -28,9 +28,9 @@ const BeitConfig& checked(const BeitConfig& config) {
   return config;
 }
 
-// The share of labels that the logits rank first; labels that are ignored equal no index.
-Tensor accuracy_of(const Tensor& logits, const Tensor& labels, int64_t count) {
-  return sum(to(equal(argmax(logits, 1), labels), DType::kF32)) / double(count);
+// The share of masked patches whose label the logits rank first; ignored labels equal no index.
+Tensor accuracy_of(const Tensor& logits, const Tensor& labels, const Tensor& mask) {
+  return sum(to(equal(argmax(logits, 1), labels), DType::kF32)) / sum(to(mask, DType::kF32));
 }
 
 }  // namespace
@@ -68,7 +68,7 @@ BeitOutput Beit::forward(const Tensor& imgs, const MaskedPatches& patches,
   const Tensor rows = reshape(out.logits, {-1, config_.vocab});
   const Tensor row_labels = raw::reshape(labels, {-1});
   out.loss = cross_entropy(rows, row_labels, 0, kIgnoredLabel);
-  out.accuracy = accuracy_of(rows, row_labels, masked.count);
+  out.accuracy = accuracy_of(rows, row_labels, masked.mask);
   return out;
 }
 

@@ -112,7 +112,12 @@ Tensor MaskedPatches::labels(const Tensor& token_ids) const {
 }
 
 MaskedPatches MaskedPatches::to(Device device) const {
-  return {.mask = raw::to(mask, device), .tokens = raw::to(tokens, device), .count = count};
+  return {.mask = raw::to(mask, device), .tokens = raw::to(tokens, device)};
+}
+
+int64_t MaskedPatches::count() const {
+  const std::vector<uint8_t> masked = raw::to(mask, DType::kU8).to_vector<uint8_t>();
+  return std::accumulate(masked.begin(), masked.end(), int64_t{0});
 }
 
 MaskedPatches masked_patches(const Tensor& mask, int64_t target) {
@@ -123,7 +128,7 @@ MaskedPatches masked_patches(const Tensor& mask, int64_t target) {
   const int64_t batch = mask.size(0), patches = mask.size(1);
   const std::vector<uint8_t> masked = raw::to(mask, DType::kU8).to_vector<uint8_t>();
   std::vector<int64_t> tokens(static_cast<size_t>(batch * target), 0);
-  MaskedPatches result;
+  bool any = false;
   for (int64_t b = 0; b < batch; ++b) {
     int64_t listed = 0;
     for (int64_t i = 0; i < patches; ++i) {
@@ -132,12 +137,10 @@ MaskedPatches masked_patches(const Tensor& mask, int64_t target) {
                     b, target);
       tokens[b * target + listed++] = i + 1;
     }
-    result.count += listed;
+    any = any || listed > 0;
   }
-  TESSERA_CHECK(result.count > 0, "[masked_patches] no patch of {} pictures is masked", batch);
-  result.mask = mask;
-  result.tokens = Tensor::from(tokens, {batch, target}, mask.device());
-  return result;
+  TESSERA_CHECK(any, "[masked_patches] no patch of {} pictures is masked", batch);
+  return {.mask = mask, .tokens = Tensor::from(tokens, {batch, target}, mask.device())};
 }
 
 Tensor random_masks(int64_t batch, int64_t patches, int64_t target, uint64_t seed,

@@ -51,10 +51,10 @@ inline constexpr int64_t kIgnoredLabel = -100;
 // The patches that BEiT must predict, B pictures of L patches. Their number may differ from picture
 // to picture; the list is as long for all of them.
 struct MaskedPatches {
-  Tensor mask;        // (B, L) bool: true where the mask token stands
-  Tensor tokens;      // (B, T) i64: masked patches as tokens, ascending, then 0s, which are padding
-  int64_t count = 0;  // masked patches in all pictures: B T less the padding
+  Tensor mask;    // (B, L) bool: true where the mask token stands
+  Tensor tokens;  // (B, T) i64: masked patches as tokens, ascending, then 0s, which are padding
 
+  int64_t count() const;  // in all pictures: B T less the padding; read on the host
   // token_ids (B, L) i64 -> (B, T): the visual token of each listed patch, kIgnoredLabel where the
   // list is padded.
   Tensor labels(const Tensor& token_ids) const;

@@ -42,8 +42,6 @@ Tensor Tokenizer::decode(const Tensor& ids) const {
 
 TokenizerOutput Tokenizer::forward(const Tensor& prepared, const Tensor& gumbel,
                                    const TokenizerStep& step) const {
-  TESSERA_CHECK_USAGE(step.temperature > 0, "[tokenizer] temperature {} must be positive",
-                      step.temperature);
   TokenizerOutput out;
   out.logits = logits(prepared);
   Tensor mixture = softmax((out.logits + gumbel) / step.temperature, 1);

@@ -22,8 +22,8 @@ struct TokenizerOutput {
 };
 
 struct TokenizerStep {
-  double temperature = 1;
-  double kl_weight = 0;  // of a position's mean
+  Tensor temperature;  // 0-d, positive; of the logits' dtype and device, as is the next
+  Tensor kl_weight;    // 0-d, of a position's mean
   // The decoder sees the likeliest token alone, gradients flow as through the mixture.
   bool straight_through = false;
 };

@@ -38,7 +38,6 @@ struct Subject {
   double step_flops = 0;  // of one picture
   std::function<std::vector<Tensor>(uint32_t step)> inputs;
   std::function<Tensor(const std::vector<Tensor>& inputs)> loss;
-  bool may_be_recorded = false;
 };
 
 // In f32, as in a training.
@@ -76,7 +75,7 @@ struct StepBench {
     bytes.arenas = optimizer.arena_bytes();
     std::optional<Profile> watch;
     std::vector<double> times;
-    Replay replay(device, subject.may_be_recorded && !no_graph);
+    Replay replay(device, !no_graph);
     for (int step = 0; step < kWarmUpSteps + steps; ++step) {
       if (profile && step == kWarmUpSteps) watch.emplace();
       const double seconds = seconds_of([&] {
@@ -133,7 +132,7 @@ struct StepBench {
     const auto loss = [mae = mae.get()](const std::vector<Tensor>& in) {
       return mae->forward(in.back(), Masking::of(std::span(in).first(in.size() - 1))).loss;
     };
-    return {std::move(mae), cost_of(config).step_flops, inputs, loss, true};
+    return {std::move(mae), cost_of(config).step_flops, inputs, loss};
   }
 
   // With its tokenizer in every step where one is named, else with tokens at hand, as from a cache.
@@ -157,11 +156,13 @@ struct StepBench {
     auto beit = std::make_unique<Beit>(config, 0);
     beit->set_checkpointing(checkpoint_activations);
     const auto inputs = [=, this, images = pictures(device)](uint32_t step) {
-      const Tensor mask = block_masks(batch, recipe.block_options(target), 0, step);
-      return std::vector{images, mask, names ? tokens_by(*names, seen, grid) : ids};
+      const MaskedPatches masked =
+          masked_patches(block_masks(batch, recipe.block_options(target), 0, step), target);
+      const Tensor tokens = names ? tokens_by(*names, seen, grid) : ids;
+      return std::vector{images, masked.mask, masked.tokens, tokens};
     };
     const auto loss = [=, beit = beit.get()](const std::vector<Tensor>& in) {
-      return beit->forward(in[0], masked_patches(in[1], target), in[2]).loss;
+      return beit->forward(in[0], {.mask = in[1], .tokens = in[2]}, in[3]).loss;
     };
     return {std::move(beit), cost_of(config, target).step_flops, inputs, loss};
   }

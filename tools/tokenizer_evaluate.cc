@@ -52,22 +52,23 @@ int run(const EvaluateFlags& flags) {
     WorkProgress progress("pictures", std::ssize(pictures));
     return evaluate_tokenizer(*tokenizer.model, reader, pictures, std::ref(progress));
   }();
+  const double used = scores.usage.used().item(), perplexity = scores.usage.perplexity().item();
+  const int64_t vocab = scores.usage.vocab();
   const std::string warning = scores.usage.warning();
   if (!warning.empty()) fmt::print(stderr, "{}\n", warning);
   if (flags.json) {
     const nlohmann::ordered_json line = {
         {"images", scores.images},           {"psnr", scores.psnr},
-        {"mae", scores.mean_absolute_error}, {"vocab", scores.usage.vocab()},
-        {"codes_used", scores.usage.used()}, {"perplexity", scores.usage.perplexity()},
+        {"mae", scores.mean_absolute_error}, {"vocab", vocab},
+        {"codes_used", int64_t(used)},       {"perplexity", perplexity},
         {"tokenizer", tokenizer.id}};
     fmt::print("{}\n", line.dump());
   } else {
     fmt::print(
         "{} pictures of {}: {:.2f} dB, mean absolute error {:.4f}\n"
         "{} of {} tokens in use ({:.1f} %), perplexity {:.1f}\n",
-        scores.images, flags.data, scores.psnr, scores.mean_absolute_error, scores.usage.used(),
-        scores.usage.vocab(), 100.0 * double(scores.usage.used()) / double(scores.usage.vocab()),
-        scores.usage.perplexity());
+        scores.images, flags.data, scores.psnr, scores.mean_absolute_error, used, vocab,
+        100 * used / double(vocab), perplexity);
   }
   if (!flags.out.empty()) {
     write_png(flags.out, tokenizer_sheet(*tokenizer.model, reader,

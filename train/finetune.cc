@@ -136,7 +136,7 @@ std::vector<ParameterGroup> FinetuneTask::groups() const {
                               recipe_.weight_decay);
 }
 
-BatchLoss FinetuneTask::loss(const std::vector<Tensor>& tensors, const StepPlace&) {
+BatchLoss FinetuneTask::loss(const std::vector<Tensor>& tensors) {
   return {soft_cross_entropy((*model_)(tensors[0]), tensors[1]), {}};
 }
 

@@ -54,7 +54,7 @@ class FinetuneTask : public TrainingTask {
   StepInputs inputs(const Batch& batch, const StepPlace&) override {
     return {{batch.images, batch.targets}, {}};
   }
-  BatchLoss loss(const std::vector<Tensor>& tensors, const StepPlace& place) override;
+  BatchLoss loss(const std::vector<Tensor>& tensors) override;
   Evaluation evaluate(int64_t step) override;
   TaskCost cost() const override;
 

@@ -194,20 +194,16 @@ StepInputs BeitTask::inputs(const Batch& batch, const StepPlace& place) {
           ? random_masks(pictures, patches, target, recipe_.seed, place.iteration)
           : block_masks(pictures, recipe_.block_options(target), recipe_.seed, place.iteration);
   const MaskedPatches masked = masked_patches(mask, target);
-  const Tensor count = Tensor::full({}, double(masked.count), DType::kI64);
-  StepInputs inputs = {{batch.images, masked.mask, masked.tokens, count, ids}, {}};
+  StepInputs inputs = {{batch.images, masked.mask, masked.tokens, ids}, {}};
   if (!recipe_.mask_schedule.constant()) inputs.figures.emplace_back("mask_ratio", ratio);
   return inputs;
 }
 
-BatchLoss BeitTask::loss(const std::vector<Tensor>& tensors, const StepPlace&) {
-  const MaskedPatches masked = {
-      .mask = tensors[1], .tokens = tensors[2], .count = static_cast<int64_t>(tensors[3].item())};
-  const BeitOutput out = model_->forward(tensors[0], masked, tensors[4]);
+BatchLoss BeitTask::loss(const std::vector<Tensor>& tensors) {
+  const BeitOutput out =
+      model_->forward(tensors[0], {.mask = tensors[1], .tokens = tensors[2]}, tensors[3]);
   return {out.loss, {{"masked_accuracy", out.accuracy}}};
 }
-
-std::string BeitTask::why_not_recorded() const { return "its loss counts the labels on the host"; }
 
 Tensor BeitTask::evaluation_mask(int64_t picture) const {
   const int64_t patches = recipe_.model.patches();
@@ -233,9 +229,10 @@ Evaluation BeitTask::evaluate(int64_t) {
     const MaskedPatches masked = masked_patches(raw::cat(masks, 0), target);
     const PictureBatch second = read_batch(*judged_by_tokenizer_, batch.pictures);
     const BeitOutput out = model_->forward(seen(batch.images), masked, tokens_of(second.images));
-    loss += out.loss.item() * double(masked.count);
-    accuracy += out.accuracy.item() * double(masked.count);
-    predicted += masked.count;
+    const int64_t count = masked.count();
+    loss += out.loss.item() * double(count);
+    accuracy += out.accuracy.item() * double(count);
+    predicted += count;
     pictures += std::ssize(batch.pictures);
   };
   for_each_batch(reader, spread_over(reader.size(), kEvaluationPictures), judge);

@@ -66,8 +66,7 @@ class BeitTask : public TrainingTask {
   Module& build(bool checkpoint_activations) override;
   std::vector<ParameterGroup> groups() const override;
   StepInputs inputs(const Batch& batch, const StepPlace& place) override;
-  BatchLoss loss(const std::vector<Tensor>& tensors, const StepPlace& place) override;
-  std::string why_not_recorded() const override;
+  BatchLoss loss(const std::vector<Tensor>& tensors) override;
   void after_step(const StepPlace& place, double loss) override { mask_ratio_.heard(place, loss); }
   Evaluation evaluate(int64_t step) override;
   std::unique_ptr<VitEncoder> encoder() const override;

@@ -63,7 +63,7 @@ StepInputs MaeTask::inputs(const Batch& batch, const StepPlace& place) {
   return inputs;
 }
 
-BatchLoss MaeTask::loss(const std::vector<Tensor>& tensors, const StepPlace&) {
+BatchLoss MaeTask::loss(const std::vector<Tensor>& tensors) {
   const Masking masking = Masking::of(std::span(tensors).first(tensors.size() - 1));
   return {model_->forward(tensors.back(), masking).loss, {}};
 }

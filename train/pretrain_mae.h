@@ -35,7 +35,7 @@ class MaeTask : public TrainingTask {
   MaeRecipe& recipe() override { return recipe_; }
   Module& build(bool checkpoint_activations) override;
   StepInputs inputs(const Batch& batch, const StepPlace& place) override;
-  BatchLoss loss(const std::vector<Tensor>& tensors, const StepPlace& place) override;
+  BatchLoss loss(const std::vector<Tensor>& tensors) override;
   void after_step(const StepPlace& place, double loss) override { mask_ratio_.heard(place, loss); }
   Evaluation evaluate(int64_t step) override;
   std::unique_ptr<VitEncoder> encoder() const override;

@@ -62,7 +62,7 @@ Trainer::Trainer(TrainingTask& task, Module& model, int64_t total_steps, int64_t
                               .scaled_loss = recipe_.precision == DType::kF16,
                               .average_decay = recipe_.ema_decay},
                  task.groups()),
-      replay_(device_, graphs && task.why_not_recorded().empty()) {
+      replay_(device_, graphs) {
   if (recipe_.ema_decay > 0) average_.emplace(optimizer_);
 }
 
@@ -77,7 +77,7 @@ void Trainer::begin(const Pending& step) {
 
 // Gradients of one step, times the loss scale. What is random in it is named by the iteration that
 // the device was told, so it may be recorded.
-void Trainer::accumulate_gradients(int64_t step, const std::vector<Tensor>& tensors) {
+void Trainer::accumulate_gradients(const std::vector<Tensor>& tensors) {
   optimizer_.zero_grad();
   const auto batches = static_cast<size_t>(recipe_.accumulate);
   const size_t each = tensors.size() / batches;
@@ -89,7 +89,7 @@ void Trainer::accumulate_gradients(int64_t step, const std::vector<Tensor>& tens
     for (size_t k = i * each; k < (i + 1) * each; ++k) {
       inputs.push_back(raw::to(tensors[k], device_));
     }
-    const BatchLoss batch = task_.loss(inputs, place(step, i));
+    const BatchLoss batch = task_.loss(inputs);
     const Tensor loss = mul_scalar(batch.loss, 1.0 / static_cast<double>(batches));
     backward(loss, optimizer_.loss_seed());
     keep_results(i, loss, batch.figures);
@@ -120,7 +120,7 @@ void Trainer::queue(int64_t step, const std::vector<Batch>& batches) {
   }
   begin(now);
   replay_.run(tensors_of(now.inputs), [&](const std::vector<Tensor>& tensors) {
-    accumulate_gradients(step, tensors);
+    accumulate_gradients(tensors);
     optimizer_.update(raw::select(results_, 1, 0));
   });
   optimizer_.mark_updated();
@@ -168,7 +168,7 @@ StepResult Trainer::collect() {
     // The weights are still those before the step: run it again and look after each op.
     name_first_nonfinite(result.step, optimizer_, [&] {
       begin(done);
-      accumulate_gradients(done.step, tensors_of(done.inputs));
+      accumulate_gradients(tensors_of(done.inputs));
     });
   }
   task_.after_step(place(done.step, 0), result.loss);

@@ -67,7 +67,7 @@ class Trainer {
 
   StepPlace place(int64_t step, size_t batch) const;
   void begin(const Pending& step);
-  void accumulate_gradients(int64_t step, const std::vector<Tensor>& tensors);
+  void accumulate_gradients(const std::vector<Tensor>& tensors);
   void keep_results(size_t batch, const Tensor& loss, const std::vector<NamedTensor>& figures);
   std::vector<NamedTensor> more() const;
 

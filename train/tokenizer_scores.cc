@@ -3,7 +3,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
+#include "autograd/functions.h"
 #include "autograd/tape.h"
 #include "engine/raw.h"
 #include "train/picture_batches.h"
@@ -12,34 +14,27 @@
 namespace tessera {
 
 void CodeUsage::add(const Tensor& ids) {
-  for (const int64_t id : ids.to_vector<int64_t>()) {
-    ++counts_[static_cast<size_t>(id)];
-    ++total_;
-  }
+  const Tensor ones = Tensor::full({ids.numel()}, 1, DType::kF64, ids.device());
+  counts_ = raw::scatter_add(counts_, 0, raw::reshape(ids, {-1}), ones);
 }
 
-int64_t CodeUsage::used() const {
-  return std::count_if(counts_.begin(), counts_.end(), [](int64_t n) { return n > 0; });
-}
+Tensor CodeUsage::used() const { return sum(clamp(counts_, 0, 1)); }
 
-double CodeUsage::perplexity() const {
-  double entropy = 0;
-  for (const int64_t n : counts_) {
-    if (n == 0) continue;
-    const double share = double(n) / double(total_);
-    entropy -= share * std::log(share);
-  }
-  return std::exp(entropy);
+Tensor CodeUsage::perplexity() const {
+  const Tensor share = counts_ / sum(counts_);
+  // Where nothing was counted 0 is what p ln p comes to.
+  return exp(-sum(share * log(clamp(share, std::numeric_limits<double>::min(), 1))));
 }
 
 std::string CodeUsage::warning() const {
-  const double possible = double(std::min(vocab(), total_));
-  if (double(used()) >= possible / 5 && perplexity() >= possible / 25) return "";
+  const double possible = std::min(double(vocab()), sum(counts_).item());
+  const double used = this->used().item(), perplexity = this->perplexity().item();
+  if (used >= possible / 5 && perplexity >= possible / 25) return "";
   return fmt::format(
       "warning: the codebook has collapsed: {} of {} tokens are in use, as varied as {:.1f}; a "
       "larger --kl-weight, a slower or higher --temperature-end or a smaller --base-lr keep more "
       "alive",
-      used(), vocab(), perplexity());
+      used, vocab(), perplexity);
 }
 
 TokenizerScores evaluate_tokenizer(const Tokenizer& tokenizer, const EvaluationReader& reader,

@@ -13,24 +13,24 @@
 
 namespace tessera {
 
-// How often each token was chosen.
+// How often each token was chosen; counted where the ids are.
 class CodeUsage {
  public:
-  explicit CodeUsage(int64_t vocab) : counts_(static_cast<size_t>(vocab), 0) {}
+  explicit CodeUsage(int64_t vocab, Device device = Device::kCpu)
+      : counts_(Tensor::zeros({vocab}, DType::kF64, device)) {}
 
   void add(const Tensor& ids);  // i64, any shape
 
-  int64_t vocab() const { return std::ssize(counts_); }
-  int64_t used() const;  // tokens chosen at least once
-  // exp of the entropy of the counts: as many tokens, all as frequent, would be as varied.
-  double perplexity() const;
+  int64_t vocab() const { return counts_.numel(); }
+  Tensor used() const;  // 0-d f64: tokens chosen at least once
+  // 0-d f64: exp of the entropy of the counts; as many tokens, all as frequent, would be as varied.
+  Tensor perplexity() const;
   // One line when the codebook has collapsed: under a fifth of the tokens that could have been seen
   // were chosen, or they are as varied as a twenty-fifth of them. Else empty.
   std::string warning() const;
 
  private:
-  std::vector<int64_t> counts_;
-  int64_t total_ = 0;
+  Tensor counts_;  // (V,)
 };
 
 struct TokenizerScores {

@@ -32,34 +32,33 @@ Module& TokenizerTask::build(bool checkpoint_activations) {
   return *model_;
 }
 
-BatchLoss TokenizerTask::loss(const std::vector<Tensor>& tensors, const StepPlace& place) {
+StepInputs TokenizerTask::inputs(const Batch& batch, const StepPlace& place) {
+  const double temperature =
+      cosine_between(1, recipe_.temperature_end, progress(place, recipe_.temperature_steps, 0.5));
+  const double kl_weight =
+      cosine_between(0, recipe_.kl_weight, progress(place, recipe_.kl_steps, 0.05));
+  return {{batch.images, Tensor::full({}, temperature), Tensor::full({}, kl_weight)},
+          {{"temperature", temperature}, {"kl_weight", kl_weight}}};
+}
+
+BatchLoss TokenizerTask::loss(const std::vector<Tensor>& tensors) {
   const Tensor prepared = model_->prepare(tensors[0]);
   const int64_t span = model_->reduction();
   const Shape grid = {prepared.size(0), model_->vocab(), recipe_.image_height / span,
                       recipe_.image_width / span};
-  TokenizerStep step;
-  step.temperature =
-      cosine_between(1, recipe_.temperature_end, progress(place, recipe_.temperature_steps, 0.5));
-  step.kl_weight = cosine_between(0, recipe_.kl_weight, progress(place, recipe_.kl_steps, 0.05));
-  step.straight_through = recipe_.straight_through;
+  const TokenizerStep step = {.temperature = tensors[1],
+                              .kl_weight = tensors[2],
+                              .straight_through = recipe_.straight_through};
   const Tensor gumbel =
       gumbel_noise(grid, StepRandom::current("gumbel noise").next(), prepared.device());
   const TokenizerOutput out = model_->forward(prepared, gumbel, step);
-  CodeUsage usage(model_->vocab());
+  CodeUsage usage(model_->vocab(), prepared.device());
   usage.add(argmax(out.logits.detach(), 1));
-  const auto known = [](double value) { return Tensor::full({}, value, DType::kF64); };
   return {out.loss,
           {{"reconstruction", out.reconstruction},
            {"kl", out.kl},
-           {"temperature", known(step.temperature)},
-           {"kl_weight", known(step.kl_weight)},
-           {"codes_used", known(double(usage.used()))},
-           {"perplexity", known(usage.perplexity())}}};
-}
-
-std::string TokenizerTask::why_not_recorded() const {
-  return "temperature and KL weight change from step to step, and its tokens are counted on the "
-         "host";
+           {"codes_used", usage.used()},
+           {"perplexity", usage.perplexity()}}};
 }
 
 Evaluation TokenizerTask::evaluate(int64_t) {
@@ -69,12 +68,12 @@ Evaluation TokenizerTask::evaluate(int64_t) {
   Evaluation found;
   found.figures = {{"eval_psnr", scores.psnr},
                    {"eval_mae", scores.mean_absolute_error},
-                   {"eval_codes_used", double(scores.usage.used())},
-                   {"eval_perplexity", scores.usage.perplexity()}};
+                   {"eval_codes_used", scores.usage.used().item()},
+                   {"eval_perplexity", scores.usage.perplexity().item()}};
   found.summary = fmt::format(
       "{:.2f} dB, mean error {:.4f} on {} {}; {} of {} tokens in use, perplexity {:.1f}",
       scores.psnr, scores.mean_absolute_error, scores.images, data().judged_name,
-      scores.usage.used(), scores.usage.vocab(), scores.usage.perplexity());
+      scores.usage.used().item(), scores.usage.vocab(), scores.usage.perplexity().item());
   found.pictures.push_back(
       {"tokens", tokenizer_sheet(*model_, reader, spread_over(reader.size(), kSheetPictures))});
   const std::string warning = scores.usage.warning();

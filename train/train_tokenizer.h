@@ -15,9 +15,8 @@ class TokenizerTask : public TrainingTask {
 
   TokenizerRecipe& recipe() override { return recipe_; }
   Module& build(bool checkpoint_activations) override;
-  StepInputs inputs(const Batch& batch, const StepPlace&) override { return {{batch.images}, {}}; }
-  BatchLoss loss(const std::vector<Tensor>& tensors, const StepPlace& place) override;
-  std::string why_not_recorded() const override;
+  StepInputs inputs(const Batch& batch, const StepPlace& place) override;
+  BatchLoss loss(const std::vector<Tensor>& tensors) override;
   Evaluation evaluate(int64_t step) override;
   TaskCost cost() const override;
 

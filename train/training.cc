@@ -198,10 +198,6 @@ class Training {
                  cache * 1e-6);
     }
     for (const std::string& note : options_.notes) fmt::print(stderr, "{}\n", note);
-    const std::string why_not = task_.why_not_recorded();
-    if (!why_not.empty() && !options_.no_graph && backend(options_.device).has_graphs()) {
-      fmt::print(stderr, "no CUDA graphs: {}\n", why_not);
-    }
     const auto available = static_cast<double>(available_memory_bytes());
     if (available > 0 && memory + cache > available) {
       fmt::print(stderr, "warning: only {:.1f} GB of memory are free; try a smaller {}\n",

@@ -104,12 +104,10 @@ class TrainingTask {
   // and to ask a device: the step before may still be running.
   virtual StepInputs inputs(const Batch& batch, const StepPlace& place) = 0;
   // The loss of one batch, in training mode, with autocast and StepRandom alive; `tensors` are
-  // those of inputs(), on the model's device. Where why_not_recorded() has nothing to say it is
-  // recorded and replayed for other tensors of these shapes: it must not look at the place, nor at
-  // what may change from step to step, nor ask the device.
-  virtual BatchLoss loss(const std::vector<Tensor>& tensors, const StepPlace& place) = 0;
-  // Why a step cannot be recorded, in a few words; empty when it can.
-  virtual std::string why_not_recorded() const { return ""; }
+  // those of inputs(), on the model's device. It is recorded and replayed for other tensors of
+  // these shapes: it must not look at anything else that changes from step to step, nor ask the
+  // device.
+  virtual BatchLoss loss(const std::vector<Tensor>& tensors) = 0;
   // The step's update has been made (or skipped, when a gradient was not finite); loss is the mean
   // over its batches. Comes late, when the next step is on its way, but before that one's.
   virtual void after_step(const StepPlace&, double /*loss*/) {}

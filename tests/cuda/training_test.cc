@@ -89,22 +89,6 @@ TEST_CASE("replayed steps and steps queued anew give the same files") {
   }
 }
 
-TEST_CASE("a task that cannot be recorded says so, once") {
-  const auto said = [](const Words& more) {
-    const Words words = {"tokenizer",    "train", "--data",   "builtin:16", "--image-size", "8",
-                         "--batch-size", "4",     "--vocab",  "8",          "--width",      "8",
-                         "--max-steps",  "3",     "--device", "cuda",       "--dry-run"};
-    const Outcome outcome = run(words + more, kEmulated);
-    INFO(outcome.err);
-    CHECK(outcome.status == 0);
-    const std::string text = "no CUDA graphs: ";
-    const size_t first = outcome.err.find(text);
-    return first != std::string::npos && outcome.err.find(text, first + 1) == std::string::npos;
-  };
-  CHECK(said({}));
-  CHECK_FALSE(said({"--no-graph"}));
-}
-
 TEST_CASE("a run on the device goes on exactly") {
   const TempFolder folder;
   const std::string straight = folder.file("straight"), broken = folder.file("broken");

@@ -36,9 +36,11 @@ void run_dvae(const File& file, Device device, Report& report) {
   const Tensor gumbel = file.tensor("input/gumbel", device);  // (B, V, h, w)
   // The reference sums its KL term over batch and grid, ours is a mean.
   const double positions = double(gumbel.numel() / config.vocab);
-  const TokenizerStep step = {.temperature = settings.number("temperature_used"),
-                              .kl_weight = settings.number("kl_div_loss_weight") * positions,
-                              .straight_through = settings.truth_or("straight_through", false)};
+  const auto number = [&](double value) { return Tensor::full({}, value, gumbel.dtype(), device); };
+  const TokenizerStep step = {
+      .temperature = number(settings.number("temperature_used")),
+      .kl_weight = number(settings.number("kl_div_loss_weight") * positions),
+      .straight_through = settings.truth_or("straight_through", false)};
   const TokenizerOutput out = model.forward(imgs, gumbel, step);
   check_output("out/logits", out.logits.detach(), file, device, report);
   check_output("out/recon", out.raw.detach(), file, device, report);

@@ -103,7 +103,7 @@ TEST_CASE("loss and accuracy are the cross-entropy of the masked patches alone")
   const Tensor imgs = random_pictures(config, 2, 2, DType::kF64), mask = uneven_mask();
   const Tensor token_ids = random_tokens(config, 2, 3);
   const MaskedPatches masked = masked_patches(mask, 4);
-  CHECK(masked.count == 4);
+  CHECK(masked.count() == 4);
   CHECK(masked.tokens.to_vector<int64_t>() == std::vector<int64_t>{2, 6, 10, 0, 5, 0, 0, 0});
   const BeitOutput out = model.forward(imgs, masked, token_ids);
   CHECK(out.logits.shape() == Shape{2, 4, 7});

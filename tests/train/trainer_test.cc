@@ -48,10 +48,10 @@ class LineTask : public TrainingTask {
   Module& build(bool) override { return line; }
   std::vector<ParameterGroup> groups() const override { return groups_; }
   StepInputs inputs(const Batch& batch, const StepPlace& place) override {
+    places.push_back(place);
     return {{batch.images}, {{"iteration", double(place.iteration)}}};
   }
-  BatchLoss loss(const std::vector<Tensor>& tensors, const StepPlace& place) override {
-    places.push_back(place);
+  BatchLoss loss(const std::vector<Tensor>& tensors) override {
     const Tensor y = line(tensors[0]);
     return {mean(y * y), {{"first", raw::select(raw::reshape(tensors[0], {-1}), 0, 0)}}};
   }
