@@ -2,6 +2,7 @@
 #include "data/augmenter.h"
 
 #include <cmath>
+#include <optional>
 
 #include "data/augment.h"
 #include "engine/error.h"
@@ -56,6 +57,8 @@ void AugmentOptions::check() const {
   TESSERA_CHECK_USAGE(crop_scale[0] > 0 && crop_scale[0] <= crop_scale[1] && crop_scale[1] <= 1,
                       "[data] crop scale {} to {} is no range within (0, 1]", crop_scale[0],
                       crop_scale[1]);
+  TESSERA_CHECK_USAGE(color_jitter >= 0 && color_jitter <= 1,
+                      "[data] colour jitter {} is not in [0, 1]", color_jitter);
   if (rand_augment) rand_augment->check();
   if (erasing) erasing->check();
   TESSERA_CHECK_USAGE(second_height >= 0 && (second_height > 0) == (second_width > 0),
@@ -103,7 +106,13 @@ bool Augmenter::operator()(const Image& picture, PhiloxStream& random, float* ou
     return (*this)(grayscale(picture, channels), random, out, second);
   }
   const Cut cut = this->cut(picture.height, picture.width, random);
-  Image view = fitted(picture, cut.fit, height, width);
+  // Drawn after the cut, which is then the same with and without it.
+  std::optional<Image> jittered;
+  if (const double by = options_.color_jitter; by > 0) {
+    jittered = color_jitter(picture, {.brightness = by, .contrast = by, .saturation = by}, random);
+  }
+  const Image& seen = jittered ? *jittered : picture;
+  Image view = fitted(seen, cut.fit, height, width);
   // Before it is mirrored, which makes no difference: its directions are drawn fairly.
   if (options_.rand_augment) view = tessera::rand_augment(view, *options_.rand_augment, random);
   normalize_(view, out, cut.placement);
@@ -112,8 +121,7 @@ bool Augmenter::operator()(const Image& picture, PhiloxStream& random, float* ou
     erase(box, channels, height, width, out, random);
   }
   if (options_.two_views()) {
-    const Image again =
-        fitted(picture, cut.second_fit, options_.second_height, options_.second_width);
+    const Image again = fitted(seen, cut.second_fit, options_.second_height, options_.second_width);
     to_unit_(again, second, cut.second_placement);
   }
   return cut.placement.mirrored;

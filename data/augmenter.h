@@ -1,5 +1,5 @@
-// From a decoded picture to its place in a batch: cut or moved, mirrored, RandAugment, normalised,
-// partly erased; in this order, which is timm's.
+// From a decoded picture to its place in a batch: jittered in its colours, cut or moved, mirrored,
+// RandAugment, normalised, partly erased; in this order, which is timm's behind BEiT's jitter.
 // Rule: a pure function of picture, options and random stream. A step that is switched off draws
 // nothing, so it changes nothing about the others.
 #pragma once
@@ -37,6 +37,9 @@ struct AugmentOptions {
   int height = 32;
   int width = 32;
   int channels = 3;  // 1 or 3
+  // Brightness, contrast and saturation of the whole picture change by up to this share, 0..1, in
+  // random order (ColorJitter in augment.h, without hue); every view shows the same colours.
+  double color_jitter = 0;
   Augment augment = Augment::kNone;
   std::array<double, 2> crop_scale = {0.2, 1.0};  // area of a random crop, as a share
   std::optional<RandAugment> rand_augment;        // none: no operation

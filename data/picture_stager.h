@@ -14,9 +14,9 @@ namespace tessera {
 
 class PictureStager {
  public:
-  // RandAugment and erasing change pixels in ways that no plan tells.
+  // Jitter, RandAugment and erasing change pixels in ways that no plan tells.
   static bool takes(const AugmentOptions& options) {
-    return !options.rand_augment && !options.erasing;
+    return options.color_jitter == 0 && !options.rand_augment && !options.erasing;
   }
   explicit PictureStager(const AugmentOptions& options) : options_(options) {}
 

@@ -32,6 +32,11 @@ class BeitFlags : public TrainingFlags {
  public:
   explicit BeitFlags(CLI::App& app) : TrainingFlags(app, recipe) {
     add_data_flags();
+    CLI::Option* jitter = app.get_option("--color-jitter");
+    std::string help = jitter->get_description();
+    help.replace(help.rfind("[default"), std::string::npos,
+                 fmt::format("[default: {} with crop-flip, else 0]", BeitRecipe::kReferenceJitter));
+    jitter->description(help);
     add_normalisation_flags();
     begin_group("Model");
     add("arch", "NAME", fmt::format("{}", fmt::join(beit_preset_names(), ", ")), recipe.arch);
@@ -68,7 +73,8 @@ class BeitFlags : public TrainingFlags {
         tokenizer_size, Role::kStart);
     add_path("token-cache", "FILE",
              "keep every picture's tokens in this .safetensors file, for --augment\n"
-             "none and flip [default: the tokenizer runs in every step]",
+             "none and flip without --color-jitter\n"
+             "[default: the tokenizer runs in every step]",
              cache, Role::kRun);
     add_word("mask", "block, block-exact (as many in every picture) or random", recipe.mask,
              mask_kind_from_name);
@@ -83,9 +89,14 @@ class BeitFlags : public TrainingFlags {
     published_patch_ = recipe.model.patch;
   }
   void finish_recipe() override {
-    if (given("patch-size")) return;
-    recipe.model.patch =
-        default_patch(published_patch_, recipe.model.image_height, recipe.model.image_width);
+    if (!given("patch-size")) {
+      recipe.model.patch =
+          default_patch(published_patch_, recipe.model.image_height, recipe.model.image_width);
+    }
+    // A run that goes on knows its own; one from before there was jitter has none.
+    if (!given("color-jitter") && !goes_on() && recipe.augment == Augment::kCropFlip) {
+      recipe.color_jitter = BeitRecipe::kReferenceJitter;
+    }
   }
 
   int64_t published_patch_ = 0;  // of the architecture

@@ -80,6 +80,10 @@ void TrainingFlags::add_data_flags() {
       "crop-scale", "LOW HIGH", "share of the area that a random crop takes", 2,
       [this](const Texts& words) { recipe_.crop_scale = two_numbers("--crop-scale", words); },
       [this] { return texts_of(recipe_.crop_scale); });
+  add("color-jitter", "S",
+      "brightness, contrast and saturation change by up to this share,\n"
+      "before the cut, 0: not at all",
+      recipe_.color_jitter);
 }
 
 void TrainingFlags::add_normalisation_flags() {

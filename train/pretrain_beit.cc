@@ -118,6 +118,10 @@ BeitTask::BeitTask(const BeitRecipe& recipe, TrainedTokenizer tokenizer, std::st
                       "--token-cache: --augment {} shows every picture anew each time; none and "
                       "flip do not",
                       name_of(recipe_.augment));
+  TESSERA_CHECK_USAGE(cache_path_.empty() || recipe_.color_jitter == 0,
+                      "--token-cache: --color-jitter {} shows every picture anew each time; 0 does "
+                      "not",
+                      recipe_.color_jitter);
   if (dry_run) cache_path_.clear();
   recipe_.tokenizer_id = tokenizer_.id;
   recipe_.model.vocab = tokenizer_.model->vocab();

@@ -29,6 +29,10 @@ const char* name_of(MaskKind kind);  // "block", "block-exact", "random"
 MaskKind mask_kind_from_name(std::string_view name);
 
 struct BeitRecipe : TrainingRecipe {
+  // The reference's colour jitter, for new runs on random crops. Not the field's first
+  // value: a file that lacks it is of a run without jitter.
+  static constexpr double kReferenceJitter = 0.4;
+
   BeitConfig model;  // its vocabulary is the tokenizer's
   MaskKind mask = MaskKind::kBlock;
   double mask_ratio = 0.385;  // 75 of 14 x 14

@@ -18,6 +18,7 @@ std::vector<RecipeField> TrainingRecipe::fields() {
       {"channels", &shape.channels},
       {"holdout", &holdout},
       {"crop-scale", &crop_scale},
+      {"color-jitter", &color_jitter, /*optional=*/true},
       {"mean", &mean},
       {"std", &std},
       {"epochs", &epochs},
@@ -131,6 +132,8 @@ void TrainingRecipe::check() const {
   TESSERA_CHECK_USAGE(crop_scale[0] > 0 && crop_scale[0] <= crop_scale[1] && crop_scale[1] <= 1,
                       "--crop-scale must be two shares of the area, smaller first, got {} {}",
                       crop_scale[0], crop_scale[1]);
+  TESSERA_CHECK_USAGE(color_jitter >= 0 && color_jitter <= 1,
+                      "--color-jitter must be in [0, 1], got {}", color_jitter);
   const auto channels = static_cast<size_t>(picture_shape().channels);
   TESSERA_CHECK_USAGE(mean.size() == channels && std.size() == channels,
                       "--mean and --std need one value for each of {} channels, got {} and {}",

@@ -37,6 +37,7 @@ struct TrainingRecipe {
   double holdout = 0;
   Augment augment = Augment::kCropFlip;
   std::array<double, 2> crop_scale = {0.2, 1.0};
+  double color_jitter = 0;       // share by which colours change (data/augmenter.h); 0: none
   std::vector<float> mean, std;  // one a channel
   int64_t epochs = 100;
   int64_t max_steps = 0;  // when positive: the length of run and schedule, in place of epochs

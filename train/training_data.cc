@@ -37,6 +37,7 @@ DataOptions reading_of(const TrainingRecipe& recipe) {
   d.channels = static_cast<int>(shape.channels);
   d.augment = recipe.augment;
   d.crop_scale = recipe.crop_scale;
+  d.color_jitter = recipe.color_jitter;
   d.mean = recipe.mean;
   d.std = recipe.std;
   d.seed = recipe.seed;

@@ -297,6 +297,8 @@ TEST_CASE("Options that make no sense are refused", "[loader]") {
   refused([](DataOptions& o) { o.std[1] = 0; });
   refused([](DataOptions& o) { o.crop_scale = {0.5, 0.4}; });
   refused([](DataOptions& o) { o.crop_scale = {0.5, 1.1}; });
+  refused([](DataOptions& o) { o.color_jitter = -0.1; });
+  refused([](DataOptions& o) { o.color_jitter = 1.1; });
   refused([](DataOptions& o) { o.workers = -1; });
   CHECK_THROWS_AS(Loader(numbered(0), options_of(4, 0)), UsageError);
   CHECK(augment_from_name("shift-flip") == Augment::kShiftFlip);

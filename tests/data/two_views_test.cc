@@ -1,8 +1,12 @@
 // Two views of one cut: what the model and a tokenizer see of a picture must show the same.
+#include <array>
 #include <catch2/catch.hpp>
 #include <cmath>
+#include <set>
 
+#include "data/augment.h"
 #include "data/loader.h"
+#include "data/picture_stager.h"
 #include "data/resize.h"
 #include "engine/raw.h"
 #include "tests/data/fixtures.h"
@@ -107,6 +111,58 @@ TEST_CASE("a batch says which pictures are mirrored", "[loader]") {
   }
   CHECK(mirrored > 0);
   CHECK(mirrored < 8);
+}
+
+TEST_CASE("the colours of both views come from one draw, of the picture before it is cut",
+          "[loader]") {
+  const Image picture = slope(3, 40, 48);
+  AugmentOptions options = options_of(Augment::kCropFlip, 24, 16);
+  const Augmenter plain(options);
+  CHECK(PictureStager::takes(options));
+  options.color_jitter = 0.4;
+  const Augmenter jittered(options);
+  CHECK_FALSE(PictureStager::takes(options));
+  std::vector<float> first(3 * 24 * 24), second(3 * 16 * 16);
+  for (int i = 0; i < 8; ++i) {
+    PhiloxStream random = stream_at(5, 0, kSiteAugment, i), again = random, behind_cut = random;
+    const bool mirrored = jittered(picture, random, first.data(), second.data());
+    plain.cut(picture.height, picture.width, behind_cut);
+    const Image colored =
+        color_jitter(picture, {.brightness = 0.4, .contrast = 0.4, .saturation = 0.4}, behind_cut);
+    CHECK_FALSE(colored == picture);
+    std::vector<float> want_first(first.size()), want_second(second.size());
+    CHECK(plain(colored, again, want_first.data(), want_second.data()) == mirrored);
+    CHECK(first == want_first);
+    CHECK(second == want_second);
+  }
+}
+
+TEST_CASE("jitter is another in every place and epoch, and follows from the seed", "[loader]") {
+  using Epochs = std::array<std::vector<float>, 2>;
+  const auto data = std::make_shared<MadeDataset>(8, [](int64_t) { return slope(1, 40, 48); });
+  const auto epochs_of = [&](double jitter, uint64_t seed, int workers) -> Epochs {
+    DataOptions options = options_of(Augment::kNone, 24, 0);
+    options.color_jitter = jitter;
+    options.seed = seed;
+    options.workers = workers;
+    Loader loader(data, options);  // an epoch is a batch of eight times the same picture
+    const Batch one = loader.next(), two = loader.next();
+    REQUIRE(two.epoch == 1);
+    return {one.images.to_vector<float>(), two.images.to_vector<float>()};
+  };
+  const auto pictures_of = [](const std::vector<float>& batch) {
+    std::set<std::vector<float>> different;
+    const auto size = std::ssize(batch) / 8;
+    for (auto at = batch.begin(); at != batch.end(); at += size) different.emplace(at, at + size);
+    return different.size();
+  };
+  const Epochs jittered = epochs_of(0.4, 5, 0), plain = epochs_of(0, 5, 0);
+  CHECK(pictures_of(jittered[0]) == 8);
+  CHECK((jittered[0] != jittered[1]));
+  CHECK((jittered == epochs_of(0.4, 5, 2)));
+  CHECK((jittered != epochs_of(0.4, 6, 0)));
+  CHECK(pictures_of(plain[0]) == 1);
+  CHECK((plain[0] == plain[1]));
 }
 
 TEST_CASE("a second view does not change the first, and RandAugment has none", "[loader]") {

@@ -288,6 +288,41 @@ TEST_CASE("a BEiT's encoder is fine-tuned, probed and exported, its checkpoint d
   }
 }
 
+TEST_CASE(
+    "BEiT's colours are jittered where its crops are random, and a run keeps its own jitter") {
+  const TempFolder folder;
+  const auto crop = [&](const std::string& out, const Words& more) {
+    const Words words = {"--augment", "crop-flip", "--checkpoint-every", "4"};
+    REQUIRE(run(tiny_beit(out, 8) + words + more).status == 0);
+  };
+  const std::string flip = folder.file("flip"), by_itself = folder.file("by-itself");
+  const std::string named = folder.file("named"), without = folder.file("without");
+  REQUIRE(run(tiny_beit(flip, 1)).status == 0);
+  CHECK(slurp(flip + "/config.toml").find("\ncolor-jitter = 0\n") != std::string::npos);
+  crop(by_itself, {});
+  CHECK(slurp(by_itself + "/config.toml").find("\ncolor-jitter = 0.4\n") != std::string::npos);
+  crop(named, {"--color-jitter", "0.4"});
+  CHECK(slurp(named + checkpoint_name(8)) == slurp(by_itself + checkpoint_name(8)));
+  expect_mistake({"pretrain", "beit", "--resume", "--color-jitter", "0.2", "--out", by_itself},
+                 "--color-jitter 0.2 is not the run's own (0.4)");
+  crop(without, {"--color-jitter", "0"});
+  CHECK(metrics_of(without) != metrics_of(by_itself));
+
+  // Files from before there was jitter do not name it: such a run goes on without.
+  const std::string end = slurp(without + checkpoint_name(8));
+  fs::remove(without + checkpoint_name(8));
+  const auto hide = [&](const std::string& file, const std::string& what, const std::string& by) {
+    std::string text = slurp(without + file);
+    const size_t at = text.find(what);
+    REQUIRE(at != std::string::npos);
+    spill(without + file, text.replace(at, what.size(), by));
+  };
+  hide(checkpoint_name(4), "color-jitter", "name-unknown");  // as long: nothing else moves
+  hide("/config.toml", "color-jitter = 0\n", "");
+  REQUIRE(run({"pretrain", "beit", "--resume", "--out", without}).status == 0);
+  CHECK(slurp(without + checkpoint_name(8)) == end);
+}
+
 TEST_CASE("config.toml of BEiT and of tokenizers makes the same run again") {
   const TempFolder folder;
   const std::string first = folder.file("first"), second = folder.file("second");
@@ -323,6 +358,10 @@ TEST_CASE("mistakes about tokenizers, masks and caches are one line") {
   expect_mistake(beit({"--relative-bias", "some"}), "some");
   expect_mistake(beit({"--augment", "crop-flip", "--token-cache", folder.file("t.safetensors")}),
                  "--token-cache");
+  expect_mistake(beit({"--color-jitter", "0.2", "--token-cache", folder.file("t.safetensors")}),
+                 "--token-cache: --color-jitter 0.2");
+  expect_mistake(beit({"--color-jitter", "-0.1"}), "--color-jitter must be in [0, 1]");
+  expect_mistake(beit({"--color-jitter", "1.5"}), "--color-jitter must be in [0, 1]");
   expect_mistake(beit({"--data", "builtin:", "--token-cache", folder.file("t.safetensors")}),
                  "--token-cache");
   expect_mistake(beit({"--token-cache", folder.file("t.bin")}), ".safetensors");

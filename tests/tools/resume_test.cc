@@ -314,7 +314,7 @@ TEST_CASE("--resume refuses by name what would change the result, and nothing el
       {"--weight-decay", "0.1"}, {"--warmup-epochs", "1"},
       {"--warmup-steps", "1"},   {"--clip-grad", "1"},
       {"--eval-every", "1"},     {"--seed", "1"},
-      {"--data", "builtin:100"},
+      {"--data", "builtin:100"}, {"--color-jitter", "0.1"},
   };
   for (const Words& change : changes) {
     const Outcome outcome = run(resume + change);

@@ -232,6 +232,7 @@ TEST_CASE("a recipe survives JSON; another task's is refused") {
   LineRecipe recipe;
   recipe.lines = 7;
   recipe.augment = Augment::kShiftFlip;
+  recipe.color_jitter = 0.3;
   recipe.precision = DType::kBF16;
   const nlohmann::json json = to_json(recipe);
   CHECK(json.at("task") == "lines");
@@ -239,6 +240,7 @@ TEST_CASE("a recipe survives JSON; another task's is refused") {
   read_recipe(back, json);
   CHECK(to_json(back) == json);
   CHECK(back.lines == 7);
+  CHECK(back.color_jitter == 0.3);
 
   nlohmann::json other = json;
   other["task"] = "circles";
@@ -252,8 +254,13 @@ TEST_CASE("a recipe survives JSON; another task's is refused") {
   CHECK(error_of([&] { read_recipe(back, lacking); }).find("'lines'") != std::string::npos);
   lacking = json;
   lacking.erase("ema-decay");  // younger than the first files
-  read_recipe(back, lacking);
-  CHECK(back.ema_decay == 0);
+  lacking.erase("color-jitter");
+  LineRecipe old;
+  read_recipe(old, lacking);
+  CHECK(old.ema_decay == 0);
+  CHECK(old.color_jitter == 0);
+  recipe.color_jitter = 1.1;
+  CHECK(error_of([&] { recipe.check(); }).find("--color-jitter") != std::string::npos);
 }
 
 }  // namespace tessera
