@@ -99,19 +99,22 @@ Cut Augmenter::cut(int picture_height, int picture_width, PhiloxStream& random) 
   return cut;
 }
 
+std::optional<Image> Augmenter::recolored(const Image& picture, PhiloxStream& random) const {
+  std::optional<Image> changed;
+  if (picture.channels != options_.channels) changed = grayscale(picture, options_.channels);
+  if (const double by = options_.color_jitter; by > 0) {
+    changed = color_jitter(changed ? *changed : picture,
+                           {.brightness = by, .contrast = by, .saturation = by}, random);
+  }
+  return changed;
+}
+
 bool Augmenter::operator()(const Image& picture, PhiloxStream& random, float* out,
                            float* second) const {
   const int height = options_.height, width = options_.width, channels = options_.channels;
-  if (picture.channels != channels) {
-    return (*this)(grayscale(picture, channels), random, out, second);
-  }
   const Cut cut = this->cut(picture.height, picture.width, random);
-  // Drawn after the cut, which is then the same with and without it.
-  std::optional<Image> jittered;
-  if (const double by = options_.color_jitter; by > 0) {
-    jittered = color_jitter(picture, {.brightness = by, .contrast = by, .saturation = by}, random);
-  }
-  const Image& seen = jittered ? *jittered : picture;
+  const std::optional<Image> changed = recolored(picture, random);
+  const Image& seen = changed ? *changed : picture;
   Image view = fitted(seen, cut.fit, height, width);
   // Before it is mirrored, which makes no difference: its directions are drawn fairly.
   if (options_.rand_augment) view = tessera::rand_augment(view, *options_.rand_augment, random);

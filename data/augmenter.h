@@ -67,6 +67,10 @@ class Augmenter {
   // UsageError: options that make no sense.
   explicit Augmenter(const AugmentOptions& options);
   Cut cut(int picture_height, int picture_width, PhiloxStream& random) const;
+  // The whole picture as the views will show it: in the channels that are wanted, its colours
+  // jittered; none where that changes nothing. Drawn after the cut, which is then the same with and
+  // without jitter.
+  std::optional<Image> recolored(const Image& picture, PhiloxStream& random) const;
   // Draws and writes the picture's tensor; out: (C, H, W), second: (C, second H, second W) where
   // two views are wanted. Whether the picture is mirrored.
   bool operator()(const Image& picture, PhiloxStream& random, float* out,

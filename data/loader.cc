@@ -272,13 +272,10 @@ void Loader::fill(Slot& slot, int64_t position) const {
   PhiloxStream random = stream_at(options_.seed, epoch, kSiteAugment, place);
   if (stager_) {
     const Cut cut = augment_.cut(picture->height, picture->width, random);
-    const auto stage = [&](const Image& colored) {
-      stager_->stage(colored, cut, slot.pixels.row<uint8_t>(position),
-                     slot.plans.row<int32_t>(position),
-                     options_.two_views() ? slot.second_plans.row<int32_t>(position) : nullptr);
-    };
-    const bool as_wanted = picture->channels == options_.channels;
-    as_wanted ? stage(*picture) : stage(grayscale(*picture, options_.channels));
+    const std::optional<Image> changed = augment_.recolored(*picture, random);
+    stager_->stage(changed ? *changed : *picture, cut, slot.pixels.row<uint8_t>(position),
+                   slot.plans.row<int32_t>(position),
+                   options_.two_views() ? slot.second_plans.row<int32_t>(position) : nullptr);
     slot.batch.mirrored[position] = cut.placement.mirrored ? 1 : 0;
     return;
   }

@@ -14,9 +14,9 @@ namespace tessera {
 
 class PictureStager {
  public:
-  // Jitter, RandAugment and erasing change pixels in ways that no plan tells.
+  // RandAugment and erasing change a view in ways that no plan tells.
   static bool takes(const AugmentOptions& options) {
-    return options.color_jitter == 0 && !options.rand_augment && !options.erasing;
+    return !options.rand_augment && !options.erasing;
   }
   explicit PictureStager(const AugmentOptions& options) : options_(options) {}
 
@@ -24,7 +24,7 @@ class PictureStager {
   int64_t plan_room() const;   // int32 for one plan
   int64_t second_plan_room() const;
 
-  // picture has the options' channels; second_plan: nullptr without a second view.
+  // picture: as Augmenter::recolored() leaves it; second_plan: nullptr without a second view.
   void stage(const Image& picture, const Cut& cut, uint8_t* pixels, int32_t* plan,
              int32_t* second_plan) const;
 

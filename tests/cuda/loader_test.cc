@@ -72,15 +72,15 @@ TEST_CASE("views that the device makes are the host's") {
       }
     }
   }
+  DataOptions jittered = options_of(Augment::kCropFlip, 3, true);
+  jittered.color_jitter = 0.4;
+  check_same_batches(jittered, 4);
 }
 
 TEST_CASE("views that the host finished arrive as they are") {
   DataOptions erased = options_of(Augment::kCropFlip, 3, false);
   erased.erasing.emplace();
   check_same_batches(erased, 4);
-  DataOptions jittered = options_of(Augment::kCropFlip, 3, true);
-  jittered.color_jitter = 0.4;
-  check_same_batches(jittered, 4);
   DataOptions mixed = options_of(Augment::kFlip, 3, false);
   mixed.classes = 3;
   mixed.workers = 0;
