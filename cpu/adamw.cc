@@ -1,6 +1,6 @@
 // AdamW over flat arenas, one pass, average and low-precision shadow included.
 // Rule: PyTorch's order of operations for one tensor, element by element; an element outside every
-// segment is padding and is not touched.
+// segment is padding, of which only the shadow is written.
 #include <algorithm>
 #include <cmath>
 #include <span>

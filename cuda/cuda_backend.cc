@@ -58,6 +58,7 @@ class CudaBackend final : public Backend {
     return cuda::transfer(device, bytes);
   }
   std::unique_ptr<HostCopy> host_copy(size_t bytes) override { return cuda::host_copy(bytes); }
+  std::unique_ptr<Moment> moment() override { return cuda::moment(); }
   std::string describe() const override {
     return cuda::device_name() + "; " + cuda::vendor::describe();
   }

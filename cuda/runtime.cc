@@ -59,6 +59,28 @@ class PinnedCopy final : public HostCopy {
   cudaEvent_t filled_ = nullptr;
 };
 
+// An event on the stream; its clock tells half microseconds apart.
+class EventMoment final : public Moment {
+ public:
+  EventMoment() {
+    check_may("measure time");
+    check(cudaEventCreate(&event_), "making an event");
+    check(cudaEventRecord(event_, stream()), "recording an event");
+  }
+  ~EventMoment() override { cudaEventDestroy(event_); }
+  double seconds_since(const Moment& earlier) const override {
+    check(cudaEventSynchronize(event_), "waiting for the device");
+    float milliseconds = 0;
+    check(cudaEventElapsedTime(&milliseconds, static_cast<const EventMoment&>(earlier).event_,
+                               event_),
+          "measuring time");
+    return milliseconds * 1e-3;
+  }
+
+ private:
+  cudaEvent_t event_ = nullptr;
+};
+
 class RuntimeGraph final : public Graph {
  public:
   explicit RuntimeGraph(cudaGraph_t graph) {
@@ -177,6 +199,8 @@ void copy_to_host(void* host, const void* device, size_t bytes) {
         "copying from the device");
   synchronize();
 }
+
+std::unique_ptr<Moment> moment() { return std::make_unique<EventMoment>(); }
 
 std::unique_ptr<HostCopy> host_copy(size_t bytes) { return std::make_unique<PinnedCopy>(bytes); }
 

@@ -33,6 +33,7 @@ void copy_from_host(void* device, const void* host, size_t bytes);
 // Complete when it returns.
 void copy_to_host(void* host, const void* device, size_t bytes);
 std::unique_ptr<HostCopy> host_copy(size_t bytes);
+std::unique_ptr<Moment> moment();  // on the stream
 
 // From here on what this thread queues is recorded and not done, and whatever waits for the device
 // or copies from the host is an Error. Thrown away unless finish() was called.

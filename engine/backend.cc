@@ -3,6 +3,7 @@
 
 #include <array>
 #include <atomic>
+#include <chrono>
 
 #include "engine/error.h"
 
@@ -41,7 +42,20 @@ class CopyAtOnce final : public HostCopy {
   std::vector<std::byte> bytes_;
 };
 
+// Of a device that is done with everything when a call returns.
+class HostMoment final : public Moment {
+ public:
+  double seconds_since(const Moment& earlier) const override {
+    return std::chrono::duration<double>(at_ - static_cast<const HostMoment&>(earlier).at_).count();
+  }
+
+ private:
+  std::chrono::steady_clock::time_point at_ = std::chrono::steady_clock::now();
+};
+
 }  // namespace
+
+std::unique_ptr<Moment> Backend::moment() { return std::make_unique<HostMoment>(); }
 
 void Backend::pictures(const PictureArgs&) {
   throw Error("[pictures] this device has no kernel for it");

@@ -153,11 +153,19 @@ class HostCopy {
   virtual const void* wait() = 0;              // its bytes, until the next queue()
 };
 
+// A point in a device's work, to measure time by.
+class Moment {
+ public:
+  virtual ~Moment() = default;
+  // By the clock of the device, of which both are; waits until it has come this far.
+  virtual double seconds_since(const Moment& earlier) const = 0;
+};
+
 class Backend {
  public:
   virtual ~Backend() = default;
 
-  // Memory. Host copies are complete when they return.
+  // Memory. When a copy returns the host's bytes are free to change, or there.
   virtual CachingAllocator& allocator() = 0;
   virtual void copy_from_host(void* device, const void* host, size_t bytes) = 0;
   virtual void copy_to_host(void* host, const void* device, size_t bytes) = 0;
@@ -166,6 +174,7 @@ class Backend {
   // on a GPU, the memory itself on the CPU. What is queued by now may still use the memory.
   virtual std::unique_ptr<Transfer> transfer(void* device, size_t bytes) = 0;
   virtual std::unique_ptr<HostCopy> host_copy(size_t bytes);
+  virtual std::unique_ptr<Moment> moment();  // behind all that is queued
   virtual std::string describe() const = 0;  // one line for `tessera info`
 
   // Recording. Everything that `work` queues on this thread is recorded and not done; what it asks

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "tools/bench_measure.h"
+#include "train/limits.h"
 
 namespace tessera {
 

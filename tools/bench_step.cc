@@ -62,7 +62,8 @@ struct StepBench {
     output.check();
     const Device device = machine.apply();
     const DType low = precision_from_name(precision);
-    const double peak = product_peak(low, device);
+    const Limits limits =
+        profile ? measure_limits(low, device) : Limits{product_peak(low, device), 0};
     const Subject subject = model == "mae" ? mae(device) : beit(device);
     subject.model->move_to(device);
     AdamWOptions options;
@@ -75,9 +76,9 @@ struct StepBench {
     bytes.arenas = optimizer.arena_bytes();
     std::optional<Profile> watch;
     std::vector<double> times;
-    Replay replay(device, !no_graph);
+    Replay replay(device, !no_graph && !profile);  // nobody sees what is replayed
     for (int step = 0; step < kWarmUpSteps + steps; ++step) {
-      if (profile && step == kWarmUpSteps) watch.emplace();
+      if (profile && step == kWarmUpSteps) watch.emplace(device);
       const double seconds = seconds_of([&] {
         const auto iteration = static_cast<uint32_t>(step);
         optimizer.begin_step(1e-4, iteration);
@@ -87,7 +88,8 @@ struct StepBench {
           const Autocast autocast(low);
           const size_t before = allocator.stats().live_bytes;
           const Tensor loss = subject.loss(inputs);
-          bytes.saved = std::max(bytes.saved, allocator.stats().live_bytes - before);
+          // A recording keeps what it releases: the first step, which is none, tells.
+          if (step == 0) bytes.saved = allocator.stats().live_bytes - before;
           backward(loss);
           optimizer.update(loss);
         });
@@ -96,11 +98,11 @@ struct StepBench {
       allocator.end_step();
       if (step >= kWarmUpSteps) times.push_back(seconds);
     }
-    if (watch) fmt::print(stderr, "{}\n", watch->table(steps, peak));
+    if (watch) fmt::print(stderr, "{}\n", watch->table(steps, limits));
     watch.reset();
     bytes.peak = allocator.stats().peak_bytes;
     bytes.cached = allocator.stats().cached_bytes;
-    output.publish(report(times, subject.step_flops, peak, bytes, device, replay.on()));
+    output.publish(report(times, subject.step_flops, limits.flops, bytes, device, replay.on()));
     return 0;
   }
 

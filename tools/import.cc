@@ -1,5 +1,7 @@
 // `tessera import`: models that others have published, as checkpoints.
+#include <filesystem>
 #include <memory>
+#include <system_error>
 
 #include "engine/error.h"
 #include "tools/command.h"
@@ -41,6 +43,11 @@ int run(const ImportFlags& flags) {
   TESSERA_CHECK_USAGE(flags.out.ends_with(".safetensors"),
                       "--out: name the .safetensors file to write");
   check_place_for_file("--out", flags.out);
+  for (const std::string& path : flags.files) {
+    std::error_code ignored;
+    TESSERA_CHECK_USAGE(!std::filesystem::equivalent(flags.out, path, ignored),
+                        "--out {} is one of the files to import", flags.out);
+  }
   std::vector<StateDict> files;
   for (const std::string& path : flags.files) files.push_back(read(path));
   const std::string names = fmt::format("{}", fmt::join(flags.files, ", "));

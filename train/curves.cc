@@ -97,7 +97,8 @@ struct Axis {
   // At most `ticks` and one, at least two fifths of them.
   Axis(double least, double most, double from, double to, int ticks)
       : least(least), most(most), from(from), to(to) {
-    if (this->most <= this->least) {  // one value: an axis around it
+    // One value, but for what averaging it rounds: an axis around it.
+    if (this->most - this->least <= 1e-9 * std::max(std::abs(least), std::abs(most))) {
       const double room = std::max(std::abs(least) / 10, 1e-3);
       this->least -= room;
       this->most += room;
@@ -113,8 +114,9 @@ struct Axis {
   // The values to be marked.
   std::vector<double> ticks() const {
     std::vector<double> values;
-    for (double k = std::ceil(least / tick); k * tick <= most + tick * 1e-9; ++k) {
-      values.push_back(k * tick);
+    const auto first = static_cast<int64_t>(std::ceil(least / tick));
+    for (int64_t k = first; double(k) * tick <= most + tick * 1e-9; ++k) {
+      values.push_back(double(k) * tick);
     }
     return values;
   }

@@ -13,6 +13,8 @@ namespace {
 
 using Kind = PickleValue::Kind;
 
+constexpr size_t kMostNamed = size_t{1} << 20;  // letters; a model's classes have a few thousand
+
 class Machine {
  public:
   Machine(std::string_view bytes, std::deque<PickleValue>& values)
@@ -201,8 +203,13 @@ class Machine {
         return;
       }
       case 0x93: {  // STACK_GLOBAL
-        const std::string name = pop()->text, module = pop()->text;
-        push(Kind::kName).text = module + ' ' + name;
+        const PickleValue *name = pop(), *module = pop();
+        TESSERA_CHECK(name->kind == Kind::kText && module->kind == Kind::kText,
+                      "a pickle whose names are no text");
+        named_ += name->text.size() + module->text.size();
+        TESSERA_CHECK(named_ <= kMostNamed, "a pickle with more than {} letters of names",
+                      kMostNamed);
+        push(Kind::kName).text = module->text + ' ' + name->text;
         return;
       }
       case 'R':   // REDUCE
@@ -242,6 +249,7 @@ class Machine {
   std::vector<PickleValue*> stack_;
   std::vector<size_t> marks_;  // heights of the stack
   std::map<uint64_t, PickleValue*> memo_;
+  size_t named_ = 0;  // letters of the names that were put together of texts
 };
 
 }  // namespace

@@ -49,7 +49,8 @@ class Pickle {
   explicit Pickle(std::string_view bytes);
 
   const PickleValue& root() const { return *root_; }
-  size_t size() const { return size_; }  // bytes that it took
+  const std::deque<PickleValue>& values() const { return values_; }  // all, in the file's order
+  size_t size() const { return size_; }                              // bytes that it took
 
  private:
   std::deque<PickleValue> values_;  // values refer to one another, in circles too

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 #include <nlohmann/json.hpp>
 
 namespace tessera {
@@ -30,41 +31,48 @@ double flops_of(const std::string& op, const std::vector<Tensor>& in) {
 
 }  // namespace
 
-Profile::Profile() : start_(Clock::now()) { set_op_observer(this); }
+Profile::Profile(Device device) : backend_(backend(device)), start_(backend_.moment()) {
+  set_op_observer(this);
+}
 Profile::~Profile() { set_op_observer(nullptr); }
 
 void Profile::before(const OpRun& run) {
-  Running now;
+  Event now;
   now.name = run.backward ? std::string(run.op) + " backward" : run.op;
   now.bytes = bytes_of(run.inputs);
   if (!run.backward) now.flops = flops_of(run.op, run.inputs);
-  now.start = Clock::now();
-  running_.push_back(std::move(now));
+  if (!running_.empty()) now.parent = static_cast<int64_t>(running_.back());
+  running_.push_back(events_.size());
+  events_.push_back(std::move(now));
+  events_.back().start = backend_.moment();
 }
 
 void Profile::after(const OpRun& run) {
-  const Clock::time_point end = Clock::now();
-  const Running done = std::move(running_.back());
+  Event& done = events_[running_.back()];
+  done.end = backend_.moment();
+  done.bytes += bytes_of(run.outputs);
   running_.pop_back();
-  const double seconds = std::chrono::duration<double>(end - done.start).count();
-  if (!running_.empty()) running_.back().inside += seconds;
-  Row& row = rows_[done.name];
-  row.name = done.name;
-  ++row.calls;
-  row.seconds += seconds - done.inside;
-  row.bytes += done.bytes + bytes_of(run.outputs);
-  row.flops += done.flops;
-  events_.push_back(
-      {done.name, std::chrono::duration<double>(done.start - start_).count(), seconds});
 }
 
 std::vector<Profile::Row> Profile::rows() const {
+  std::map<std::string, Row> by_name;
+  for (const Event& event : events_) {
+    if (event.end == nullptr) continue;
+    const double seconds = seconds_of(event);
+    Row& row = by_name[event.name];
+    row.name = event.name;
+    ++row.calls;
+    row.seconds += seconds;
+    row.bytes += event.bytes;
+    row.flops += event.flops;
+    if (event.parent >= 0) by_name[events_[size_t(event.parent)].name].seconds -= seconds;
+  }
   std::vector<Row> rows;
-  for (const auto& [name, row] : rows_) {
+  for (const auto& [name, row] : by_name) {
     rows.push_back(row);
     // Of a product's backward the tape shows the gradients alone; it is two products of its size.
-    const auto forward = rows_.find(name.substr(0, name.find(" backward")));
-    if (name.ends_with(" backward") && forward != rows_.end()) {
+    const auto forward = by_name.find(name.substr(0, name.find(" backward")));
+    if (name.ends_with(" backward") && forward != by_name.end()) {
       rows.back().flops = 2 * forward->second.flops;
     }
   }
@@ -73,22 +81,22 @@ std::vector<Profile::Row> Profile::rows() const {
   return rows;
 }
 
-std::string Profile::table(int64_t steps, double peak_flops) const {
-  const double whole = std::chrono::duration<double>(Clock::now() - start_).count();
+std::string Profile::table(int64_t steps, const Limits& limits) const {
+  double whole = 0;  // to the end of the last op
+  for (const Event& event : events_) {
+    if (event.end != nullptr && event.parent < 0) whole = event.end->seconds_since(*start_);
+  }
   const double per_step = 1.0 / static_cast<double>(steps);
   std::string text = fmt::format("{:<26}{:>8}{:>11}{:>9}{:>10}{:>10}{:>11}\n", "op", "calls", "ms",
-                                 "share", "GB/s", "GFLOP/s", "of peak");
+                                 "share", "GB/s", "GFLOP/s", "of limit");
   double seen = 0;
   const auto add = [&](const Row& row) {
-    const std::string rate =
-        row.bytes > 0 ? fmt::format("{:.1f}", row.bytes / row.seconds * 1e-9) : "";
-    std::string speed, share;
-    if (row.flops > 0) {
-      speed = fmt::format("{:.1f}", row.flops / row.seconds * 1e-9);
-      if (peak_flops > 0) {
-        share = fmt::format("{:.0f} %", 100 * row.flops / row.seconds / peak_flops);
-      }
-    }
+    const double bytes = row.bytes / row.seconds, flops = row.flops / row.seconds;
+    const double reached = row.flops > 0 ? flops / limits.flops : bytes / limits.bytes;
+    const std::string rate = row.bytes > 0 ? fmt::format("{:.1f}", bytes * 1e-9) : "";
+    const std::string speed = row.flops > 0 ? fmt::format("{:.1f}", flops * 1e-9) : "";
+    const std::string share =
+        reached > 0 && std::isfinite(reached) ? fmt::format("{:.0f} %", 100 * reached) : "";
     text += fmt::format("{:<26}{:>8.1f}{:>11.3f}{:>7.1f} %{:>10}{:>10}{:>11}\n", row.name,
                         static_cast<double>(row.calls) * per_step, row.seconds * per_step * 1e3,
                         100 * row.seconds / whole, rate, speed, share);
@@ -104,12 +112,13 @@ std::string Profile::table(int64_t steps, double peak_flops) const {
 std::string Profile::chrome_trace() const {
   nlohmann::json events = nlohmann::json::array();
   for (const Event& event : events_) {
+    if (event.end == nullptr) continue;
     events.push_back({{"name", event.name},
                       {"ph", "X"},
                       {"pid", 0},
                       {"tid", 0},
-                      {"ts", event.start * 1e6},
-                      {"dur", event.seconds * 1e6}});
+                      {"ts", event.start->seconds_since(*start_) * 1e6},
+                      {"dur", seconds_of(event) * 1e6}});
   }
   return nlohmann::json{{"traceEvents", events}, {"displayTimeUnit", "ms"}}.dump();
 }

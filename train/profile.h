@@ -1,22 +1,24 @@
 // Where a step's time goes: how often each op ran, how long, and how much it moved and multiplied.
-// Rule: an op's time is its own, without that of the ops it ran in turn. Times are the host's: on a
-// device that computes behind the host's back they are those of the launches.
+// Rule: an op's time is its own, without that of the ops it ran in turn, by the clock of the device
+// that it ran on (Moment in engine/backend.h); nothing waits for the device before it is asked for.
 #pragma once
 
-#include <chrono>
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "autograd/tape.h"
+#include "engine/backend.h"
+#include "train/limits.h"
 
 namespace tessera {
 
 class Profile final : public OpObserver {
  public:
-  // Watches from now on, until it is destroyed. One at a time.
-  Profile();
+  // Watches what runs on the device from now on, until it is destroyed. One at a time.
+  explicit Profile(Device device);
   ~Profile() override;
   Profile(const Profile&) = delete;
   Profile& operator=(const Profile&) = delete;
@@ -31,9 +33,9 @@ class Profile final : public OpObserver {
   // The longest first.
   std::vector<Row> rows() const;
 
-  // A table for people: per step, with shares of the whole time since the start. `peak_flops`, in
-  // FLOP/s, is what products are measured by; 0: not known.
-  std::string table(int64_t steps, double peak_flops = 0) const;
+  // A table for people: per step, with shares of the time to the last op's end, and of the limit:
+  // of a large product's speed for what multiplies, of a large copy's for everything else.
+  std::string table(int64_t steps, const Limits& limits) const;
   // The events for chrome://tracing and Perfetto: one JSON object.
   std::string chrome_trace() const;
 
@@ -41,22 +43,18 @@ class Profile final : public OpObserver {
   void after(const OpRun& run) override;
 
  private:
-  using Clock = std::chrono::steady_clock;
-  struct Running {
-    std::string name;
-    Clock::time_point start;
-    double inside = 0;  // seconds of the ops it ran
-    double bytes = 0, flops = 0;
-  };
   struct Event {
     std::string name;
-    double start, seconds;  // since the profile began
+    std::unique_ptr<Moment> start, end;  // end: nullptr while it runs
+    int64_t parent = -1;                 // the event it ran in
+    double bytes = 0, flops = 0;
   };
+  double seconds_of(const Event& event) const { return event.end->seconds_since(*event.start); }
 
-  Clock::time_point start_;
-  std::vector<Running> running_;
-  std::map<std::string, Row> rows_;
+  Backend& backend_;
+  std::unique_ptr<Moment> start_;
   std::vector<Event> events_;
+  std::vector<size_t> running_;
 };
 
 }  // namespace tessera

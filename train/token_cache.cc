@@ -16,7 +16,8 @@
 namespace tessera {
 namespace {
 
-constexpr char kFormat[] = "tessera tokens 1";
+constexpr char kFormat[] = "tessera tokens 2";  // 1: another sum
+constexpr char kFormats[] = "tessera tokens ";
 constexpr char kName[] = "tokens";
 
 std::string sum_of(const Tensor& ids) {
@@ -49,12 +50,16 @@ bool TokenCache::read(const std::string& path, const TokenSource& source, const 
       const auto entry = said.find(key);
       return entry != said.end() && entry->second == value;
     };
+    const auto format = said.find("format");
+    const bool is_cache = format != said.end() && format->second.starts_with(kFormats);
     const SafetensorsEntry* entry = file.find(kName);
-    if (!says("format", kFormat) || entry == nullptr || entry->dtype != DType::kI32) {
+    if (!is_cache || entry == nullptr || entry->dtype != DType::kI32) {
       // A user's own file under this name must not be lost.
       throw UsageError(fmt::format("--token-cache {}: the file is no cache of tokens", path));
     }
-    if (!says("tokenizer", source.tokenizer)) {
+    if (!says("format", kFormat)) {
+      reason = "is of another version of this program";
+    } else if (!says("tokenizer", source.tokenizer)) {
       reason = "is another tokenizer's";
     } else if (!says("data", source.data)) {
       reason = "is of other pictures";

@@ -59,9 +59,13 @@ std::vector<int64_t> integers(const PickleValue& value) {
   return list;
 }
 
+// The older form names modules in the same way, with their source.
+bool is_storage(const PickleValue& value) {
+  return value.kind == Kind::kPersistent && item(item(value, 0), 0).is_text("storage");
+}
+
 StorageName storage_name(const PickleValue& value) {
-  TESSERA_CHECK(value.kind == Kind::kPersistent && item(item(value, 0), 0).is_text("storage"),
-                "a pickle whose tensors have no storage");
+  TESSERA_CHECK(is_storage(value), "a pickle whose tensors have no storage");
   const PickleValue& id = item(value, 0);
   return {dtype_of(item(id, 1).text), item(id, 2).text};
 }
@@ -133,26 +137,30 @@ class PlainContainer : public Container {
     const Pickle keys(rest_);
     rest_.remove_prefix(keys.size());
     for (const PickleValue* key : keys.root().items) keys_.push_back(key->text);
+    // Only the object's pickle says of what size a storage's elements are, and whoever wants one
+    // storage walks over others, an optimizer's among them.
+    for (const PickleValue& value : object_->values()) {
+      if (!is_storage(value)) continue;
+      const StorageName name = storage_name(value);
+      sizes_[name.key] = size_of(name.dtype);
+    }
   }
 
-  Pickle& object() { return *object_; }
-
-  // The elements' size is known only where a tensor names it: tensors are met in any order, so the
-  // names are all gathered first.
-  void know(const StorageName& name) { sizes_[name.key] = size_of(name.dtype); }
+  const Pickle& object() const { return *object_; }
 
   std::string bytes_of(const StorageName& name) override {
     std::string_view rest = rest_;
     for (const std::string& key : keys_) {
       int64_t elements = 0;
-      TESSERA_CHECK(rest.size() >= sizeof(elements) && sizes_.contains(key),
-                    "storages that end too early");
+      const auto size = sizes_.find(key);
+      TESSERA_CHECK(size != sizes_.end(), "a storage {} that no tensor is of", key);
+      TESSERA_CHECK(rest.size() >= sizeof(elements), "storages that end too early");
       std::memcpy(&elements, rest.data(), sizeof(elements));
       rest.remove_prefix(sizeof(elements));
-      const size_t most = rest.size() / sizes_[key];
+      const size_t most = rest.size() / size->second;
       TESSERA_CHECK(elements >= 0 && static_cast<size_t>(elements) <= most,
                     "storages that end too early");
-      const size_t bytes = static_cast<size_t>(elements) * sizes_[key];
+      const size_t bytes = static_cast<size_t>(elements) * size->second;
       if (key == name.key) return std::string(rest.substr(0, bytes));
       rest.remove_prefix(bytes);
     }
@@ -245,14 +253,19 @@ Tensor built(const PickleValue& tensor, Container& container,
   if (std::find(shape.begin(), shape.end(), 0) != shape.end()) {
     return Tensor::empty(Shape(shape), name.dtype);
   }
+  const auto check_fits = [](bool fits) {
+    TESSERA_CHECK(fits, "a tensor that is larger than its storage");
+  };
+  check_fits(offset < have);
+  // Divided, as a product could overflow.
   int64_t last = offset, count = 1;  // its last element's place in the storage
   for (size_t i = 0; i < shape.size(); ++i) {
-    count *= std::min(shape[i], have + 1);  // so many are too many already
-    TESSERA_CHECK(count <= have && (shape[i] == 1 || strides[i] <= have),
-                  "a tensor that is larger than its storage");
-    if (shape[i] > 1) last += (shape[i] - 1) * strides[i];
+    const int64_t steps = shape[i] - 1;
+    check_fits(shape[i] <= have / count &&
+               (strides[i] == 0 || steps <= (have - 1 - last) / strides[i]));
+    count *= shape[i];
+    last += steps * strides[i];
   }
-  TESSERA_CHECK(last < have, "a tensor that is larger than its storage");
   View from{stored->second.data() + static_cast<size_t>(offset) * size_of(name.dtype), name.dtype,
             static_cast<int>(shape.size())};
   for (size_t i = 0; i < shape.size(); ++i) {
@@ -260,7 +273,14 @@ Tensor built(const PickleValue& tensor, Container& container,
     from.stride[i] = strides[i];
   }
   const Tensor result = Tensor::empty(Shape(shape), name.dtype);
-  result.backend().copy(from, result.view());
+  View to = result.view();
+  if (name.dtype == DType::kBool) from.dtype = to.dtype = DType::kU8;
+  result.backend().copy(from, to);
+  if (name.dtype == DType::kBool) {
+    const auto* bytes = to.as<const uint8_t>();
+    TESSERA_CHECK(std::all_of(bytes, bytes + count, [](uint8_t b) { return b <= 1; }),
+                  "a truth value that is neither 0 nor 1");
+  }
   return result;
 }
 
@@ -295,11 +315,7 @@ std::map<std::string, Tensor> read_zip(const std::string& path) {
 
 std::map<std::string, Tensor> read_plain(const std::string& path) {
   PlainContainer container(path);
-  const Gatherer gatherer(model_in(container.object().root()));
-  for (const auto& [name, tensor] : gatherer.found()) {
-    container.know(storage_name(item(item(*tensor, 1), 0)));
-  }
-  return tensors_in(gatherer.found(), container);
+  return tensors_in(Gatherer(model_in(container.object().root())).found(), container);
 }
 
 }  // namespace

@@ -96,7 +96,7 @@ class Training {
     last_ = options_.dry_run ? std::min(total_steps_, step + kDryRunSteps) : total_steps_;
     while (true) {
       if (folder_ && options_.profile_steps > 0 && step == first_ + kUnprofiledSteps) {
-        profile_.emplace();
+        profile_.emplace(options_.device);
       }
       hear_if_it_fails([&] { trainer_->queue(step, batches); });
       ++step;
@@ -314,7 +314,8 @@ class Training {
   }
 
   void write_profile(int64_t steps) {
-    const std::string table = profile_->table(steps), trace = profile_->chrome_trace();
+    const Limits limits = measure_limits(recipe_.precision, options_.device);
+    const std::string table = profile_->table(steps, limits), trace = profile_->chrome_trace();
     profile_.reset();
     const std::string text = folder_->path() + "/profile.txt",
                       json = folder_->path() + "/profile.json";
@@ -328,7 +329,11 @@ class Training {
     metrics_->sync();
     trainer_->save(folder_->checkpoint_path(step), step);
     folder_->prune(options_.keep);
-    draw_curves(folder_->path());
+    try {
+      draw_curves(folder_->path());
+    } catch (const Error& error) {  // a picture is no reason to stop
+      progress_->say(fmt::format("warning: no curves: {}", error.what()));
+    }
     write_broken_files();
   }
 

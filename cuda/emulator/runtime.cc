@@ -91,6 +91,11 @@ void copy_to_host(void* host, const void* device, size_t bytes) {
 
 std::unique_ptr<HostCopy> host_copy(size_t bytes) { return std::make_unique<LateCopy>(bytes); }
 
+std::unique_ptr<Moment> moment() {
+  check_may("measure time");
+  return backend(Device::kCpu).moment();
+}
+
 void check_launch(int error, const char* file, int line) {
   TESSERA_CHECK(error == 0, "[cuda] the launch at {}:{}: error {}", file, line, error);
 }

@@ -9,6 +9,7 @@
 #include "cuda/kernels.h"
 #include "engine/raw.h"
 #include "tests/ops/compare.h"
+#include "tests/ops/worst.h"
 
 namespace tessera {
 namespace {
@@ -104,7 +105,7 @@ void compare(const std::string& what, const Outcome& have, const Outcome& want, 
       const double bound = k == 1 ? ops_test::bound(DType::kF32, 1, w, scale)
                                   : ops_test::bound(dtype, k == 0 ? 2 : 5, w, scale);
       const double error = std::fabs(have.all[k][i] - w) / bound;
-      if (!(error <= worst)) worst = error;
+      if (ops_test::is_worse(error, worst)) worst = error;
     }
     INFO(what << ", " << kNames[k] << ": off by " << worst << " of the bound");
     CHECK(worst <= 1);

@@ -11,6 +11,7 @@
 #include "autograd/tape.h"
 #include "engine/backend.h"
 #include "engine/raw.h"
+#include "tests/ops/worst.h"
 
 namespace tessera {
 namespace {
@@ -54,7 +55,7 @@ void compare(const std::string& what, const Function& f, const Tensors& inputs) 
     for (const double w : want[k]) largest = std::max(largest, std::fabs(w));
     for (size_t i = 0; i < want[k].size(); ++i) {
       const double error = std::fabs(have[k][i] - want[k][i]);
-      if (!(error <= worst)) worst = error;
+      if (ops_test::is_worse(error, worst)) worst = error;
     }
     INFO(what << (k == 0 ? ", result" : ", gradient ") << (k == 0 ? "" : std::to_string(k - 1))
               << ": off by " << worst << " of " << largest);

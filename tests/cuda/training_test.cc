@@ -89,6 +89,17 @@ TEST_CASE("replayed steps and steps queued anew give the same files") {
   }
 }
 
+TEST_CASE("a profile of the device's ops lies in the run's folder") {
+  const TempFolder folder;
+  const std::string out = folder.file("run");
+  train(pretrain(out, 6, "cuda") + Words{"--profile", "3"}, out);
+  const std::string table = slurp(out + "/profile.txt");
+  for (const char* op : {"linear", "linear backward", "attention", "adamw", "of limit"}) {
+    CHECK_THAT(table, Catch::Contains(op));
+  }
+  CHECK(nlohmann::json::parse(slurp(out + "/profile.json")).at("traceEvents").size() > 100);
+}
+
 TEST_CASE("a run on the device goes on exactly") {
   const TempFolder folder;
   const std::string straight = folder.file("straight"), broken = folder.file("broken");

@@ -230,6 +230,9 @@ TEST_CASE("foreign files that are no model are refused") {
   spill(folder.file("a.safetensors"), "no model");
   check({Words{"import", folder.file("a.safetensors")} + out, "a.safetensors", 1});
   check({Words{"import", folder.file("a.pth"), "--out", folder.file("x.pth")}, ".safetensors"});
+  check({Words{"import", folder.file("a.pth"), folder.file("a.safetensors"), "--out",
+               folder.file("a.safetensors")},
+         "one of the files to import"});
   CHECK(folder.names() == std::vector<std::string>{"a.pth", "a.safetensors"});
 }
 

@@ -2,6 +2,10 @@
 // is broken or hostile is refused. The files are written by torch_files/make.py.
 #include "train/torch_file.h"
 
+#include <fmt/ranges.h>
+
+#include <tuple>
+
 #include "engine/raw.h"
 #include "tests/train/temp_folder.h"
 #include "train/pickle.h"
@@ -10,6 +14,7 @@ namespace tessera {
 namespace {
 
 using Catch::Contains;
+using namespace std::string_literals;
 using namespace std::string_view_literals;
 
 const std::string kFiles = "tests/train/torch_files/";
@@ -103,6 +108,73 @@ TEST_CASE("what is broken is one line that names the file") {
 // A pickle of the given instructions.
 std::string pickle(std::string_view body) { return "\x80\x02" + std::string(body) + "."; }
 
+template <class T>
+std::string bytes_of(T value) {
+  return std::string(reinterpret_cast<const char*>(&value), sizeof(value));
+}
+std::string integer(int64_t value) { return "\x8a\x08" + bytes_of(value); }
+std::string text(const std::string& text) {
+  return "X" + bytes_of(static_cast<uint32_t>(text.size())) + text;
+}
+
+// A file of the older form with one tensor "w" on the storage `elements`.
+std::string old_file(const std::string& type, int64_t offset, const std::string& sizes,
+                     const std::string& strides, int64_t count, const std::string& elements) {
+  const std::string storage = "(" + text("storage") + "ctorch\n" + type + "Storage\n" + text("0") +
+                              text("cpu") + integer(count) + "tQ";
+  const std::string tensor =
+      "ctorch._utils\n_rebuild_tensor_v2\n(" + storage + integer(offset) + sizes + strides + "tR";
+  return "\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19." + pickle("M\xe9\x03") +
+         pickle("}") + pickle("}" + text("w") + tensor + "s") + pickle("]" + text("0") + "a") +
+         bytes_of(count) + elements;
+}
+
+TEST_CASE("a tensor that leaves its storage is refused, however its numbers overflow") {
+  const TempFolder folder;
+  const std::string path = folder.file("x.pth");
+  std::string elements;
+  for (int i = 0; i < 12; ++i) elements += bytes_of(float(i));
+  const auto read = [&](int64_t offset, std::vector<int64_t> sizes, std::vector<int64_t> strides) {
+    const auto tuple = [](const std::vector<int64_t>& values) {
+      std::string all = "(";
+      for (const int64_t v : values) all += integer(v);
+      return all + "t";
+    };
+    spill(path, old_file("Float", offset, tuple(sizes), tuple(strides), 12, elements));
+    return read_torch_file(path);
+  };
+  CHECK(values(read(1, {2, 3}, {4, 1}).at("w")) == std::vector<double>{1, 2, 3, 5, 6, 7});
+  CHECK(values(read(11, {1}, {INT64_MAX}).at("w")) == std::vector<double>{11});
+  const int64_t huge = INT64_MAX;
+  const std::tuple<int64_t, std::vector<int64_t>, std::vector<int64_t>> hostile[] = {
+      {12, {1}, {1}},
+      {10, {3}, {1}},
+      {0, {3, 5}, {5, 1}},
+      {huge, {1}, {1}},
+      {huge - (1 << 23) + 1, {12}, {1 << 20}},
+      {0, {2, 2}, {huge, 1}},
+      {1, {2}, {huge}},
+      {0, {int64_t{1} << 32, int64_t{1} << 32}, {1, 1}},
+      {0, {13}, {0}}};
+  for (const auto& [offset, sizes, strides] : hostile) {
+    INFO(offset << " " << fmt::format("{} {}", fmt::join(sizes, ","), fmt::join(strides, ",")));
+    CHECK_THAT(error_of([&] { read(offset, sizes, strides); }),
+               Contains("larger than its storage"));
+  }
+}
+
+TEST_CASE("a truth value is 0 or 1") {
+  const TempFolder folder;
+  const std::string path = folder.file("x.pth");
+  const auto spill_flags = [&](const std::string& flags) {
+    spill(path, old_file("Bool", 0, "(" + integer(2) + "t", "(" + integer(1) + "t", 2, flags));
+  };
+  spill_flags("\x01\x00"s);
+  CHECK(values(read_torch_file(path).at("w")) == std::vector<double>{1, 0});
+  spill_flags("\x01\x02"s);
+  CHECK_THAT(error_of([&] { read_torch_file(path); }), Contains("neither 0 nor 1"));
+}
+
 TEST_CASE("a pickle is read as data") {
   const std::string bytes = pickle(
       "}(X\x01\0\0\0aK\x07X\x01\0\0\0bJ\xfe\xff\xff\xff"
@@ -138,6 +210,13 @@ TEST_CASE("hostile pickles are errors") {
     CHECK_THROWS_AS(Pickle(pickle(body)), Error);
   }
   CHECK_THROWS_AS(Pickle(""), Error);
+  // A name of names of names, each twice as long as the one before.
+  std::string doubled = "U\x10" + std::string(16, 'x');
+  for (int i = 0; i < 40; ++i) doubled += "2\x93";
+  CHECK_THROWS_AS(Pickle(pickle(doubled)), Error);
+  std::string named = "U\xff" + std::string(255, 'x') + "q\x01";
+  for (int i = 0; i < 3000; ++i) named += "h\x01h\x01\x93";
+  CHECK_THROWS_AS(Pickle(pickle(named)), Error);
 }
 
 }  // namespace

@@ -83,10 +83,12 @@ def main():
         ("whole", whole), ("piece", whole[1:3, 2:5]), ("number", torch.tensor(7)),
         ("empty", torch.zeros(0, 3)), ("buffer.flags", torch.tensor([True, False]))])
     checkpoint = {"epoch": 300, "lr": 1.5e-4, "args": types.SimpleNamespace(blr=-1, name="x" * 300),
-                  "model": mixed, "optimizer": {"state": {0: {"exp_avg": torch.zeros(2)}}}}
+                  "model": mixed,
+                  "optimizer": {"state": {i: {"exp_avg": torch.zeros(3 + i)} for i in range(20)}}}
     for protocol in (2, 4):
         torch.save(checkpoint, f"mixed_{protocol}.pth", pickle_protocol=protocol)
-    torch.save(mixed, "mixed_old.pth", _use_new_zipfile_serialization=False)
+    # The older form holds storages in the order of their addresses: the optimizer's lie between.
+    torch.save(checkpoint, "mixed_old.pth", _use_new_zipfile_serialization=False)
 
 
 if __name__ == "__main__":
