@@ -6,7 +6,6 @@
 
 #include "data/augment.h"
 #include "data/loader.h"
-#include "data/picture_stager.h"
 #include "data/resize.h"
 #include "engine/raw.h"
 #include "tests/data/fixtures.h"
@@ -118,10 +117,8 @@ TEST_CASE("the colours of both views come from one draw, of the picture before i
   const Image picture = slope(3, 40, 48);
   AugmentOptions options = options_of(Augment::kCropFlip, 24, 16);
   const Augmenter plain(options);
-  CHECK(PictureStager::takes(options));
   options.color_jitter = 0.4;
   const Augmenter jittered(options);
-  CHECK_FALSE(PictureStager::takes(options));
   std::vector<float> first(3 * 24 * 24), second(3 * 16 * 16);
   for (int i = 0; i < 8; ++i) {
     PhiloxStream random = stream_at(5, 0, kSiteAugment, i), again = random, behind_cut = random;
