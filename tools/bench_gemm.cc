@@ -72,14 +72,15 @@ View as_batch(const Tensor& t, bool transposed) {
       .view();
 }
 
-// Operands and a result, several times over.
+// Operands and a result, several times over: what is taken in turn does not lie in a cache, as in a
+// step.
 class Operands {
  public:
-  Operands(const Pass& pass, DType dtype, Device device) {
+  Operands(const Pass& pass, DType dtype, Device device, uint32_t sets) {
     const auto random = [&](const Shape& shape, uint32_t site) {
       return raw::to(raw::uniform(shape, {0, 0, site}, -1, 1, DType::kF32, device), dtype);
     };
-    for (uint32_t i = 0; i < kSets; ++i) {
+    for (uint32_t i = 0; i < sets; ++i) {
       sets_.push_back(
           {random(pass.a, 3 * i), random(pass.b, 3 * i + 1), random(pass.c, 3 * i + 2)});
       GemmArgs args;
@@ -89,21 +90,21 @@ class Operands {
       args_.push_back(args);
     }
   }
-  const GemmArgs& next() { return args_[turn_++ % kSets]; }
+  const GemmArgs& next() { return args_[turn_++ % args_.size()]; }
 
  private:
-  static constexpr uint32_t kSets = 4;  // 60 MiB for ViT-B's fc1
   struct Set {
     Tensor a, b, c;
   };
   std::vector<Set> sets_;
   std::vector<GemmArgs> args_;
-  uint32_t turn_ = 0;
+  size_t turn_ = 0;
 };
 
 struct GemmBench {
   std::string arch, precision = "f32";
   int64_t image_size = 224, patch = 0, batch = 8;
+  uint32_t sets = 4;  // 60 MiB for ViT-B's fc1
   double seconds = 0.3;
   ReportFlags output;
   MachineFlags machine;
@@ -134,6 +135,7 @@ struct GemmBench {
     TESSERA_CHECK_USAGE(batch > 0, "--batch-size {} must be positive", batch);
     TESSERA_CHECK_USAGE(seconds > 0 && seconds <= 60, "--seconds {} must be above 0 and at most 60",
                         seconds);
+    TESSERA_CHECK_USAGE(sets > 0 && sets <= 1024, "--sets {} must be 1 to 1024", sets);
     output.check();
     const Device device = machine.apply();
     const std::vector<Layer> products = layers();
@@ -159,7 +161,7 @@ struct GemmBench {
   std::vector<double> measure(const std::vector<GemmImplementation>& implementations,
                               const Pass& pass, DType dtype, Device device) const {
     constexpr int kBlocks = 3;
-    Operands operands(pass, dtype, device);
+    Operands operands(pass, dtype, device, sets);
     std::vector<std::vector<double>> blocks(implementations.size());
     for (int block = 0; block < kBlocks; ++block) {
       for (size_t i = 0; i < implementations.size(); ++i) {
@@ -239,6 +241,8 @@ Command add_bench_gemm(CLI::App& bench) {
       ->type_name("N");
   app.add_option("--precision", settings->precision, "f32, bf16, f16 or f64 [default: f32]")
       ->type_name("NAME");
+  app.add_option("--sets", settings->sets, "of operands, taken in turn [default: 4]")
+      ->type_name("N");
   app.add_option("--seconds", settings->seconds, "spent on each figure [default: 0.3]")
       ->type_name("S");
   settings->output.add_to(app);
