@@ -1,7 +1,7 @@
 // Products by cuBLASLt.
 // Rule: one plan for each kind of product, kept; nothing is timed to choose it, and no algorithm
-// may split K in an order that is not fixed. f32 stays f32: TF32 is off. What the library does not
-// take, our own product does.
+// may split K in an order that is not fixed. f32 stays f32 where TF32 is not asked for (Tf32 in
+// engine/backend.h). What the library does not take, our own product does.
 #include "cuda/vendor.h"
 
 #include <cublasLt.h>
@@ -110,7 +110,11 @@ class Plan {
   Plan(const Operand& left, const Operand& right, const Operand& c, int64_t batches, bool bias)
       : left_(left, batches), right_(right, batches), c_(c, batches) {
     const bool wide = c.view.dtype == DType::kF64;
-    check(cublasLtMatmulDescCreate(&product_, wide ? CUBLAS_COMPUTE_64F : CUBLAS_COMPUTE_32F,
+    const bool tf32 = c.view.dtype == DType::kF32 && Tf32::allowed();
+    check(cublasLtMatmulDescCreate(&product_,
+                                   wide   ? CUBLAS_COMPUTE_64F
+                                   : tf32 ? CUBLAS_COMPUTE_32F_FAST_TF32
+                                          : CUBLAS_COMPUTE_32F,
                                    wide ? CUDA_R_64F : CUDA_R_32F),
           "describing a product");
     set(CUBLASLT_MATMUL_DESC_TRANSA, left.turned ? CUBLAS_OP_T : CUBLAS_OP_N);
@@ -181,13 +185,14 @@ std::mutex gemm_mutex;
 
 Plan& plan_for(const Operand& left, const Operand& right, const Operand& c, int64_t batches,
                bool bias) {
-  using Key = std::array<int64_t, 23>;
+  using Key = std::array<int64_t, 24>;
   static std::map<Key, Plan> plans;
   Key key{};
   auto at = key.begin();
   for (const Operand* x : {&left, &right, &c}) at = std::ranges::copy(x->key(), at).out;
   *at++ = batches;
   *at++ = bias;
+  *at++ = Tf32::allowed();
   return plans.try_emplace(key, left, right, c, batches, bias).first->second;
 }
 

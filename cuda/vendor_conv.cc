@@ -2,7 +2,7 @@
 // Rule: one plan for each kind of convolution, kept; nothing is timed to choose it. Of its
 // algorithms those that form the very sums, in an order of their own but always the same: implicit
 // and explicit products, no Winograd, no FFT, nothing that the library does not call deterministic.
-// f32 stays f32: TF32 is off. What it does not take, our own convolution does.
+// f32 stays f32 where TF32 is not asked for. What it does not take, our own convolution does.
 #include "cuda/vendor.h"
 
 #if __has_include(<cudnn.h>)
@@ -68,7 +68,7 @@ cudnnDataType_t type_of(DType dtype) {
 }
 
 // Everything a plan depends on.
-using Key = std::array<int64_t, 14>;
+using Key = std::array<int64_t, 15>;
 Key key_of(Pass pass, const ConvArgs& a) {
   return {static_cast<int64_t>(pass),
           static_cast<int64_t>(a.x.dtype),
@@ -83,7 +83,8 @@ Key key_of(Pass pass, const ConvArgs& a) {
           a.stride,
           a.padding,
           a.dilation,
-          a.groups};
+          a.groups,
+          Tf32::allowed()};
 }
 
 // Descriptors live as long as the program, as plans do: a training has some dozens.
@@ -125,7 +126,8 @@ class Plan {
              made(library_.SetTensor4dDescriptor(*out, CUDNN_TENSOR_NCHW, type_of(v.dtype),
                                                  size(v, 0), size(v, 1), size(v, 2), size(v, 3)));
     };
-    const bool sixteen_bits = size_of(a.x.dtype) == 2;
+    const bool tensor_cores =
+        size_of(a.x.dtype) == 2 || (a.x.dtype == DType::kF32 && Tf32::allowed());
     return tensor(a.x, &x_) && tensor(a.y, &y_) && made(library_.CreateFilterDescriptor(&w_)) &&
            made(library_.SetFilter4dDescriptor(w_, type_of(a.w.dtype), CUDNN_TENSOR_NCHW,
                                                size(a.w, 0), size(a.w, 1), size(a.w, 2),
@@ -137,7 +139,7 @@ class Plan {
                a.x.dtype == DType::kF64 ? CUDNN_DATA_DOUBLE : CUDNN_DATA_FLOAT)) &&
            made(library_.SetConvolutionGroupCount(convolution_, plain(a.groups))) &&
            made(library_.SetConvolutionMathType(
-               convolution_, sixteen_bits ? CUDNN_TENSOR_OP_MATH : CUDNN_FMA_MATH));
+               convolution_, tensor_cores ? CUDNN_TENSOR_OP_MATH : CUDNN_FMA_MATH));
   }
 
   bool choose() {

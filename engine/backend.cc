@@ -4,6 +4,7 @@
 #include <array>
 #include <atomic>
 #include <chrono>
+#include <utility>
 
 #include "engine/error.h"
 
@@ -93,6 +94,14 @@ Backend& backend(Device device) {
 }
 
 Device default_device() { return has_backend(Device::kCuda) ? Device::kCuda : Device::kCpu; }
+
+namespace {
+thread_local bool tf32_allowed = false;
+}
+
+Tf32::Tf32(bool allowed) : before_(std::exchange(tf32_allowed, allowed)) {}
+Tf32::~Tf32() { tf32_allowed = before_; }
+bool Tf32::allowed() { return tf32_allowed; }
 
 void set_num_threads(int threads) { thread_count().store(threads); }
 int num_threads() { return thread_count().load(); }

@@ -289,4 +289,20 @@ Device default_device();
 void set_num_threads(int threads);
 int num_threads();
 
+// While one lives, a device may round the factors of this thread's f32 products and convolutions to
+// 11 bits (TF32, for NVIDIA's tensor cores); `allowed` false forbids it again. Forbidden where
+// there is none; a device that knows no such thing takes no notice.
+class Tf32 {
+ public:
+  explicit Tf32(bool allowed);
+  ~Tf32();
+  Tf32(const Tf32&) = delete;
+  Tf32& operator=(const Tf32&) = delete;
+
+  static bool allowed();
+
+ private:
+  bool before_;
+};
+
 }  // namespace tessera

@@ -106,6 +106,7 @@ struct GemmBench {
   int64_t image_size = 224, patch = 0, batch = 8;
   uint32_t sets = 4;  // 60 MiB for ViT-B's fc1
   double seconds = 0.3;
+  bool tf32 = false;
   ReportFlags output;
   MachineFlags machine;
 
@@ -138,6 +139,7 @@ struct GemmBench {
     TESSERA_CHECK_USAGE(sets > 0 && sets <= 1024, "--sets {} must be 1 to 1024", sets);
     output.check();
     const Device device = machine.apply();
+    const Tf32 rounding(tf32);
     const std::vector<Layer> products = layers();
     std::vector<GemmImplementation> implementations;
     for (const GemmImplementation& i : backend(device).gemm_implementations()) {
@@ -243,6 +245,7 @@ Command add_bench_gemm(CLI::App& bench) {
       ->type_name("NAME");
   app.add_option("--sets", settings->sets, "of operands, taken in turn [default: 4]")
       ->type_name("N");
+  app.add_flag("--tf32", settings->tf32, "on a GPU f32 products with TF32");
   app.add_option("--seconds", settings->seconds, "spent on each figure [default: 0.3]")
       ->type_name("S");
   settings->output.add_to(app);

@@ -94,6 +94,7 @@ struct OpsBench {
   std::string precision = "f32";
   int64_t batch = 32;
   double seconds = 0.2;
+  bool tf32 = false;
   ReportFlags output;
   MachineFlags machine;
 
@@ -106,6 +107,7 @@ struct OpsBench {
                         seconds);
     output.check();
     const Device device = machine.apply();
+    const Tf32 rounding(tf32);
     const std::vector<OpBench> benches = chosen(op_benches(batch, dtype, device));
     const Limits before = measure_limits(dtype, device);
     std::vector<OpTime> times;
@@ -207,6 +209,7 @@ Command add_bench_ops(CLI::App& bench) {
       ->type_name("NAME");
   app.add_option("--seconds", settings->seconds, "spent on each figure [default: 0.2]")
       ->type_name("S");
+  app.add_flag("--tf32", settings->tf32, "on a GPU f32 products with TF32");
   settings->output.add_to(app);
   settings->machine.add_to(app);
   app.footer(kNotes);

@@ -51,6 +51,7 @@ struct StepBench {
   int64_t image_size = 224, patch = 0, batch = 8;
   int steps = 6;
   bool checkpoint_activations = false, profile = false, no_graph = false;
+  bool tf32 = false;
   ReportFlags output;
   MachineFlags machine;
 
@@ -61,6 +62,7 @@ struct StepBench {
     TESSERA_CHECK_USAGE(batch > 0 && steps > 0, "--batch-size and --steps must be positive");
     output.check();
     const Device device = machine.apply();
+    const Tf32 rounding(tf32);
     const DType low = precision_from_name(precision);
     const Limits limits =
         profile ? measure_limits(low, device) : Limits{product_peak(low, device), 0};
@@ -228,6 +230,7 @@ Command add_bench_step(CLI::App& bench) {
   app.add_option("--steps", settings->steps, "steps timed, after two that are not")
       ->capture_default_str();
   app.add_option("--precision", settings->precision, "f32, bf16 or f16")->capture_default_str();
+  app.add_flag("--tf32", settings->tf32, "on a GPU f32 products with TF32");
   app.add_flag("--checkpoint-activations", settings->checkpoint_activations,
                "keep only each block's input");
   app.add_flag("--no-graph", settings->no_graph, "on a GPU queue every step anew");

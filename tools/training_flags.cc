@@ -184,6 +184,9 @@ void TrainingFlags::add_optimiser_flags() {
            "f32; or bf16, f16: products and what lies between them in 16 bits,\n"
            "weights, residuals and losses in f32",
            recipe_.precision, precision_from_name);
+  add("tf32", "",
+      "on a GPU round the factors of f32 products to 11 bits (TF32): faster, less exact",
+      recipe_.tf32);
 }
 
 void TrainingFlags::add_run_flags() {

@@ -35,6 +35,7 @@ std::vector<RecipeField> TrainingRecipe::fields() {
       {"clip-grad", &clip_grad},
       {"ema-decay", &ema_decay, /*optional=*/true},
       {"eval-every", &eval_every},
+      {"tf32", &tf32, /*optional=*/true},
       {"seed", &seed},
       {"data-id", &data_id},
       word_field("augment", augment, augment_from_name, name_of),

@@ -52,6 +52,7 @@ struct TrainingRecipe {
   int64_t eval_every = -1;    // steps; 0: never; < 0: every epoch, and at the end
   // f32, or the low dtype of autocast: bf16, or f16 with a loss scale.
   DType precision = DType::kF32;
+  bool tf32 = false;  // f32 products with TF32, where the device knows it (engine/backend.h)
   uint64_t seed = 0;
   std::string data_id;  // what the pictures are (names and count), filled in by the run
 

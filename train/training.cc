@@ -66,6 +66,7 @@ class Training {
   }
 
   int run() {
+    const Tf32 tf32(recipe_.tf32);
     if (!options_.dry_run) {
       TESSERA_CHECK_USAGE(!options_.out.empty(), "--out: name a folder for the run");
       folder_.emplace(options_.out,

@@ -96,7 +96,7 @@ TEST_CASE("ratios, medians and memory; who cannot run is named") {
   CHECK(line["contestants"][4]["ratio"] == 4.0);
   CHECK(line["contestants"][2]["trouble"] == "no torch.compile here (exit 1)");
   // The largest memory of any round counts.
-  CHECK(eager["peak_rss_mb"].get<double>() > 300);
+  CHECK(eager["memory_mb"].get<double>() > 300);
 
   const Compared text = compare(folder, sides);
   REQUIRE(text.status == 0);

@@ -234,6 +234,7 @@ TEST_CASE("a recipe survives JSON; another task's is refused") {
   recipe.augment = Augment::kShiftFlip;
   recipe.color_jitter = 0.3;
   recipe.precision = DType::kBF16;
+  recipe.tf32 = true;
   const nlohmann::json json = to_json(recipe);
   CHECK(json.at("task") == "lines");
   LineRecipe back;
@@ -241,6 +242,7 @@ TEST_CASE("a recipe survives JSON; another task's is refused") {
   CHECK(to_json(back) == json);
   CHECK(back.lines == 7);
   CHECK(back.color_jitter == 0.3);
+  CHECK(back.tf32);
 
   nlohmann::json other = json;
   other["task"] = "circles";
@@ -255,10 +257,12 @@ TEST_CASE("a recipe survives JSON; another task's is refused") {
   lacking = json;
   lacking.erase("ema-decay");  // younger than the first files
   lacking.erase("color-jitter");
+  lacking.erase("tf32");
   LineRecipe old;
   read_recipe(old, lacking);
   CHECK(old.ema_decay == 0);
   CHECK(old.color_jitter == 0);
+  CHECK(!old.tf32);
   recipe.color_jitter = 1.1;
   CHECK(error_of([&] { recipe.check(); }).find("--color-jitter") != std::string::npos);
 }

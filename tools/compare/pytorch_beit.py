@@ -68,7 +68,7 @@ class Block(nn.Module):
         if self.drop == 0:
             return x
         keep = 1 - self.drop
-        return x * (torch.rand(x.shape[0], 1, 1) < keep).to(x.dtype) / keep
+        return x * (torch.rand(x.shape[0], 1, 1, device=x.device) < keep).to(x.dtype) / keep
 
     def forward(self, x, bias):
         x = x + self.drop_path(self.gamma_1 * self.attn(self.norm1(x), bias))
@@ -126,7 +126,7 @@ class Beit(nn.Module):
         says otherwise. noise (B, L): the smallest are masked."""
         b, length = noise.shape
         masked = noise.argsort(1)[:, :self.target]
-        mask = torch.zeros(b, length, dtype=torch.bool).scatter(1, masked, True)
+        mask = torch.zeros(b, length, dtype=torch.bool, device=masked.device).scatter(1, masked, True)
         x = self.patch_embed(patch_vectors(imgs, self.patch))
         x = torch.where(mask[:, :, None], self.mask_token.to(x.dtype), x)
         x = torch.cat([self.cls_token.to(x.dtype).expand(b, -1, -1), x], 1)
@@ -135,10 +135,10 @@ class Beit(nn.Module):
             x = block(x, bias)
         logits = self.lm_head(self.norm(take_rows(x, masked + 1)))
         if self.tokenizer is None:
-            labels = torch.zeros(b, self.target, dtype=torch.long)
+            labels = torch.zeros(b, self.target, dtype=torch.long, device=imgs.device)
         else:
-            with torch.autocast("cpu", enabled=False):  # in f32, as ours
-                seen = torch.rand(b, 3, self.seen_side, self.seen_side)
+            with torch.autocast(imgs.device.type, enabled=False):  # in f32, as ours
+                seen = torch.rand(b, 3, self.seen_side, self.seen_side, device=imgs.device)
                 labels = self.tokenizer(seen).gather(1, masked)
         return F.cross_entropy(logits.flatten(0, 1).float(), labels.flatten())
 

@@ -7,9 +7,12 @@ medians.
         --python /usr/bin/python3 --python venv/bin/python --precision f32,bf16
     tools/compare/pytorch_step.py --model beit --arch vit_tiny --batch-size 64
     tools/compare/pytorch_step.py --model beit --arch vit_tiny --tokenizer runs/tokenizer
+    tools/compare/pytorch_step.py --device cuda --tessera bin/tessera_cuda --arch vit_base \
+        --image-size 224 --patch-size 16 --batch-size 256 --precision bf16
 
 Both do forward, backward, gradient norm and AdamW on pictures that are in memory already; bf16 is
-autocast over f32 weights on both sides. Every contestant is a process of its own: ours
+autocast over f32 weights on both sides. On a GPU theirs has its fused attention and fused AdamW,
+ours its graph, and memory is what tensors take on the card at most. Every contestant is a process of its own: ours
 (./tessera bench step), and for each --python, precision and mode one of PyTorch's. They run one
 after another in rounds, every second round backwards, so that whoever else uses the machine hits
 all alike. A contestant that cannot run (a version without torch.compile, say) is named with its
@@ -98,33 +101,39 @@ def pytorch_side(args):
     if args.mode == "compile" and not hasattr(torch, "compile"):
         sys.exit(f"torch {torch.__version__} has no torch.compile")
 
+    cuda = args.device == "cuda"
+    if cuda and not torch.cuda.is_available():
+        sys.exit(f"torch {torch.__version__} finds no GPU")
     torch.set_num_threads(args.threads)
     torch.manual_seed(0)
     imported = megabytes("VmRSS")
     models = importlib.import_module(f"pytorch_{args.model}")
     extra = (tokenizer_sizes(args.tokenizer),) if args.tokenizer else ()
-    model = models.preset(args.arch, args.image_size, args.patch_size, *extra)
+    model = models.preset(args.arch, args.image_size, args.patch_size, *extra).to(args.device)
     optimizer, kind = make_optimizer(torch, model)
     trained = [p for p in model.parameters() if p.requires_grad]
     run = torch.compile(model) if args.mode == "compile" else model
     patches = (args.image_size // args.patch_size) ** 2
-    imgs = torch.randn(args.batch_size, 3, args.image_size, args.image_size)
+    imgs = torch.randn(args.batch_size, 3, args.image_size, args.image_size, device=args.device)
 
     def step():
-        noise = torch.rand(args.batch_size, patches)
+        noise = torch.rand(args.batch_size, patches, device=args.device)
         optimizer.zero_grad(set_to_none=True)
         low = args.precision == "bf16"
-        with torch.autocast("cpu", dtype=torch.bfloat16) if low else contextlib.nullcontext():
+        with torch.autocast(args.device, dtype=torch.bfloat16) if low else contextlib.nullcontext():
             loss = run(imgs, noise)
         loss.backward()
         norm = torch.stack([p.grad.norm() for p in trained]).norm()
         optimizer.step()
-        return loss.item(), norm.item()
+        return loss.item(), norm.item()  # waits for a GPU
 
     times = []
     for i in range(WARM_UP + args.steps):
         if i == WARM_UP:
-            reset_peak_memory()
+            if cuda:
+                torch.cuda.reset_peak_memory_stats()
+            else:
+                reset_peak_memory()
         start = time.perf_counter()
         loss, norm = step()
         times.append(time.perf_counter() - start)
@@ -133,12 +142,12 @@ def pytorch_side(args):
         "first_step_s": times[0],
         "loss": loss,
         "gradient_norm": norm,
-        "peak_rss_mb": megabytes("VmHWM"),
+        "memory_mb": torch.cuda.max_memory_allocated() / 2**20 if cuda else megabytes("VmHWM"),
         "imported_mb": imported,
         "version": torch.__version__,
         "threads": torch.get_num_threads(),
         "optimizer": kind,
-        "blas": libraries(torch),
+        "blas": torch.cuda.get_device_name() if cuda else libraries(torch),
     }))
 
 
@@ -166,6 +175,9 @@ class Contestant:
                                   text=True, env=environment, check=False)
             if done.returncode == 0:
                 self.rounds.append(json.loads(done.stdout.strip().splitlines()[-1]))
+                if "memory_mb" not in self.rounds[-1]:  # ours names both
+                    kind = "tensor_peak_mb" if "cuda" in self.command else "peak_rss_mb"
+                    self.rounds[-1]["memory_mb"] = self.rounds[-1][kind]
             else:
                 said = (done.stderr.strip() or "said nothing").splitlines()[-1]
                 self.trouble = f"{said} (exit {done.returncode})"
@@ -182,7 +194,7 @@ class Contestant:
         result = dict(self.rounds[0], name=self.name, precision=self.precision, step_s=self.step(),
                       step_s_range=[min(steps), max(steps)],
                       images_per_s=args.batch_size / self.step(),
-                      peak_rss_mb=max(r["peak_rss_mb"] for r in self.rounds))
+                      memory_mb=max(r["memory_mb"] for r in self.rounds))
         if "utilisation" in result:
             result["utilisation"] = statistics.median(r["utilisation"] for r in self.rounds)
         if ours is not self and not ours.trouble:
@@ -194,7 +206,7 @@ def contestants(args):
     """For each precision ours first, then every python and mode."""
     shared = ["--model", args.model, "--arch", args.arch, "--image-size", str(args.image_size),
               "--patch-size", str(args.patch_size), "--batch-size", str(args.batch_size), "--steps",
-              str(args.steps), "--threads", str(args.threads)]
+              str(args.steps), "--threads", str(args.threads), "--device", args.device]
     if args.tokenizer:
         shared += ["--tokenizer", args.tokenizer]
     found = []
@@ -219,7 +231,7 @@ def line_of(result):
         return f"  {name:32} not measured: {result['trouble']}"
     low, high = result["step_s_range"]
     line = (f"  {name:32} {result['step_s']:8.3f} s ({low:.3f}-{high:.3f}) "
-            f"{result['images_per_s']:8.2f} images/s {result['peak_rss_mb']:7.0f} MB")
+            f"{result['images_per_s']:8.2f} images/s {result['memory_mb']:7.0f} MB")
     if "ratio" in result:
         line += f"   tessera is {result['ratio']:.2f} x as fast"
     if "utilisation" in result:
@@ -241,7 +253,7 @@ def report(args, results):
         if rivals:
             best = min(rivals, key=lambda r: r["ratio"])
             print(f"  against the fastest of them: {best['ratio']:.2f} x the speed, "
-                  f"{rows[0]['peak_rss_mb'] / best['peak_rss_mb']:.2f} x its memory")
+                  f"{rows[0]['memory_mb'] / best['memory_mb']:.2f} x its memory")
     for said in sorted({f"torch {r['version']}: {r['threads']} threads, {r['optimizer']}, "
                         f"{r['blas']}; {r['imported_mb']:.0f} MB after import"
                         for r in results if "blas" in r}):
@@ -266,6 +278,7 @@ def main():
     parser.add_argument("--steps", type=int, default=6, help="timed steps a round")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
     parser.add_argument("--precision", type=words, default=["f32", "bf16"], metavar="LIST",
                         help="f32, bf16 or both with a comma [default: both]")
     parser.add_argument("--mode", type=words, default=["eager", "compile"], metavar="LIST",

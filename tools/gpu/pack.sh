@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Makes dist/tessera-gpu.tar.xz: the program with the CUDA backend, the tests that want a GPU, what
 # they read, and every library they need save glibc's and NVIDIA's. A machine with a driver runs all
-# of it with `./run.sh`: it needs no toolkit, no Bazel and no sources.
+# of it with `./run.sh`: it needs no toolkit, no Bazel and no sources; with a PyTorch it compares.
 # Rule: under 40 MB, so that it can be carried anywhere; the programs share their kernels, which xz sees
 # and gzip does not. And a glibc no newer than 2.35 (Ubuntu 22.04): our C++ runtime wants 2.36, so
 # run.sh takes the machine's own where glibc is older.
@@ -39,6 +39,8 @@ cp autograd/functions.h "$stage/autograd/"
 cp engine/elementwise.h "$stage/engine/"
 cp -r tests/golden "$stage/tests/"
 cp tools/gpu/run.sh "$stage/"
+mkdir "$stage/compare"
+cp tools/compare/pytorch_{step,mae,beit}.py "$stage/compare/"
 
 # "libfmt.so.9 => /lib/x86_64-linux-gnu/libfmt.so.9 (0x...)" for each library, direct or not.
 for program in "$stage"/bin/*; do ldd "$program"; done | awk '$2 == "=>" { print $1, $3 }' | sort -u |

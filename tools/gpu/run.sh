@@ -2,7 +2,8 @@
 # Runs, on a machine with a GPU, everything that the archive of tools/gpu/pack.sh holds: the op table,
 # the kernels' tests, the golden numbers, the comparison with the CPU, the four tools of
 # compute-sanitizer where it is installed, trainings that must give the same bytes (three alike, and
-# replayed CUDA graphs beside steps queued anew), and the speed of a step with and without graphs.
+# replayed CUDA graphs beside steps queued anew), and the speed of a step with and without graphs and,
+# where there is a PyTorch, beside it.
 # Prints a table; results.json holds the same, one object a line.
 # Rule: goes on after a failure, and ends with 1 if there was any.
 set -uo pipefail
@@ -88,6 +89,15 @@ step_speed() {
   sed -E 's/.*"images_per_s":([0-9.]+).*"utilisation":([0-9.]+).*"peak_rss_mb":.*/\1 images per s, utilisation \2/' <<< "$line"
 }
 
+# beside_pytorch FLAGS...: both programs in turn; the last line is the ratio to the faster.
+beside_pytorch() {
+  local table
+  table=$($limit python3 compare/pytorch_step.py --device cuda --tessera bin/tessera_cuda --arch vit_base \
+    --image-size 224 --patch-size 16 --python "$(command -v python3)" "$@") || return 1
+  echo "$table"
+  grep 'against the fastest' <<< "$table"
+}
+
 # glibc: as new as the programs need, or one line. Where it is older than our C++ runtime needs, the
 # machine's own runtime serves, if it is new enough.
 source ./needs # needs_glibc, runtime_needs_glibc, needs_glibcxx
@@ -129,6 +139,11 @@ check 'ViT-B/16 step, batch 256, bf16' step_speed 256 bf16
 check 'ViT-B/16 step, batch 256, bf16, no graph' step_speed 256 bf16 --no-graph
 check 'ViT-B/16 step, batch 16, bf16' step_speed 16 bf16
 check 'ViT-B/16 step, batch 16, bf16, no graph' step_speed 16 bf16 --no-graph
+if python3 -c 'import torch' 2> /dev/null; then
+  check 'ViT-B/16 step beside PyTorch, batch 256, bf16' beside_pytorch --batch-size 256 --precision bf16
+else
+  row 'a step beside PyTorch' skipped 0 'python3 has no torch'
+fi
 if sanitizer=$(PATH=$PATH:/usr/local/cuda/bin command -v compute-sanitizer); then
   for tool in memcheck racecheck initcheck synccheck; do
     options=(--tool "$tool" --error-exitcode 1)
