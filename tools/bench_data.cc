@@ -137,7 +137,7 @@ Command add_bench_data(CLI::App& bench) {
   auto settings = std::make_shared<DataBench>();
   app.add_option("--data", settings->data, "as in tessera pretrain mae")->capture_default_str();
   app.add_option("--image-size", settings->image_size, "pixels a side")->capture_default_str();
-  app.add_option("--augment", settings->augment, "none, crop-flip or shift-flip")
+  app.add_option("--augment", settings->augment, "none, flip, crop-flip or shift-flip")
       ->capture_default_str();
   app.add_option("--images", settings->images, "pictures an epoch, at most, spread over the set")
       ->capture_default_str();

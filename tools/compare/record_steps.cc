@@ -1,6 +1,7 @@
 // Trains a tiny masked autoencoder and writes down everything another program needs to take the
 // same steps: initial weights, and for each step pictures, mask noise, learning rate and loss.
-// tools/compare/pytorch_steps.py takes them in PyTorch. One safetensors file; f32 throughout.
+// tools/compare/pytorch_steps.py takes them in PyTorch. One safetensors file, whose tensors are f32
+// whatever --precision the steps were computed in.
 #include <CLI/CLI.hpp>
 
 #include "autograd/autocast.h"
