@@ -4,6 +4,8 @@
 
 #include "cpu/kernels.h"
 #include "cpu/machine.h"
+#include "cpu/multiply.h"
+#include "cpu/pool.h"
 
 namespace tessera {
 namespace {
@@ -33,6 +35,10 @@ class CpuBackend final : public Backend {
   std::unique_ptr<Transfer> transfer(void* device, size_t) override {
     return std::make_unique<InPlace>(device);
   }
+  bool has_fast_products(DType low) const override {
+    return low == DType::kBF16 && cpu::bf16_products_pay();
+  }
+  size_t workspace_bytes() const override { return cpu::scratch_bytes(); }
   std::string describe() const override { return cpu::processor_name(); }
 
   void copy(const View& src, const View& dst) override { cpu::copy(src, dst); }

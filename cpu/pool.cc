@@ -13,6 +13,7 @@
 #include <mutex>
 #include <new>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "engine/backend.h"
@@ -151,12 +152,20 @@ Pool& pool() {
   return *pool;
 }
 
+std::atomic<size_t> scratch_held{0};
+
 struct Scratch {
   struct Free {
     void operator()(void* p) const { ::operator delete (p, std::align_val_t{64}); }
   };
   std::unique_ptr<void, Free> data;
   int64_t bytes = 0;
+
+  ~Scratch() { give_back(); }
+  void give_back() {
+    data.reset();
+    scratch_held -= static_cast<size_t>(std::exchange(bytes, 0));
+  }
 };
 
 }  // namespace
@@ -180,12 +189,15 @@ void run_tasks(int64_t tasks, void (*body)(void*, int64_t), void* context) {
   if (job.error) std::rethrow_exception(job.error);
 }
 
+size_t scratch_bytes() { return scratch_held.load(); }
+
 void* thread_scratch(int slot, int64_t bytes) {
   thread_local Scratch scratch[8];
   Scratch& s = scratch[slot];
   if (s.bytes < bytes) {
-    s.data.reset();
+    s.give_back();
     s.bytes = (bytes + 4095) / 4096 * 4096;
+    scratch_held += static_cast<size_t>(s.bytes);
     s.data.reset(::operator new (static_cast<size_t>(s.bytes), std::align_val_t{64}));
   }
   return s.data.get();

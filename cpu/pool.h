@@ -34,6 +34,7 @@ void parallel_ranges(int64_t n, int64_t grain, Body&& body) {
 // A 64-byte aligned buffer of at least `bytes` that belongs to the calling thread, reused between
 // kernels. One kernel may hold several at once under different slots (0 .. 7).
 void* thread_scratch(int slot, int64_t bytes);
+size_t scratch_bytes();  // of all threads
 template <class T>
 T* thread_scratch(int slot, int64_t count) {
   return static_cast<T*>(thread_scratch(slot, count * static_cast<int64_t>(sizeof(T))));

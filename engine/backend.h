@@ -176,6 +176,10 @@ class Backend {
   virtual std::unique_ptr<HostCopy> host_copy(size_t bytes);
   virtual std::unique_ptr<Moment> moment();  // behind all that is queued
   virtual std::string describe() const = 0;  // one line for `tessera info`
+  // Whether products of a 16-bit type are faster here than f32's; else they save memory alone.
+  virtual bool has_fast_products(DType /*low*/) const { return true; }
+  // Memory beside the allocator's that kernels keep from call to call.
+  virtual size_t workspace_bytes() const { return 0; }
 
   // Recording. Everything that `work` queues on this thread is recorded and not done; what it asks
   // of the device, or copies from the host, is an Error, and so is recording where there are no

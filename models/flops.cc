@@ -22,23 +22,35 @@ struct BlockSize {
     return n * (4 * double(width) * double(attention) + 2 * double(width) * double(hidden)) +
            2 * n * n * double(attention);
   }
-  // Numbers kept for each token: x, qkv, the attention's output, x after the first half, fc1's
-  // output; and the norms' and the GELU's outputs where they are not made again.
-  double kept() const {
+  // Bytes kept for each token: in f32 x and x after the first half; in the run's precision qkv, the
+  // attention's output and fc1's; and the norms' and the GELU's outputs where they are not made
+  // again.
+  double kept(DType precision) const {
     const auto unless_made_again = [](int64_t outputs, int64_t inputs) {
       return outputs < kMadeAgainFrom ? inputs : 0;
     };
-    return double(2 * width + 4 * attention + hidden + unless_made_again(3 * attention, width) +
-                  unless_made_again(hidden, width) + unless_made_again(width, hidden));
+    const int64_t low = 4 * attention + hidden + unless_made_again(3 * attention, width) +
+                        unless_made_again(hidden, width) + unless_made_again(width, hidden);
+    return 2 * input() + double(size_of(precision)) * double(low);
   }
-  // The backward pass's own for each token, at its first block, when all is still kept: in widths
-  // of the MLP, gradients of what goes in and out of its GELU and what was made again for them.
-  double at_work() const { return double((width < kMadeAgainFrom ? 3 : 5) * hidden); }
+  // Of it the block's input, which alone is kept where activations are checkpointed.
+  double input() const { return 4 * double(width); }
+  // The backward pass's own bytes for each token, at its first block, when all is still kept: in
+  // widths of the MLP, gradients of what goes in and out of its GELU and what was made again.
+  double at_work(DType precision) const {
+    return double(size_of(precision)) * double((width < kMadeAgainFrom ? 3 : 5) * hidden);
+  }
 };
+
+// A tower's bytes for one picture of n tokens: kept by all blocks, or by none but the one at work.
+double kept_by(const BlockSize& block, double depth, double n, const StepMemory& memory) {
+  const double kept = block.kept(memory.precision);
+  return n * (memory.checkpoint_activations ? depth * block.input() + kept : depth * kept);
+}
 
 // Row statistics and what the allocator's size classes round up. With it and at_work() the estimate
 // is within 4 % of the measured peak for MAE and classifiers, tiny and base, 2 to 64 pictures.
-constexpr double kBytesOfKept = 1.03 * 4;
+constexpr double kRoom = 1.03;
 
 void set_flops(ModelCost& cost, double embed_macs, double other_macs) {
   cost.forward_flops = 2 * (embed_macs + other_macs);
@@ -48,14 +60,14 @@ void set_flops(ModelCost& cost, double embed_macs, double other_macs) {
 BlockSize block_size(const VitConfig& c) { return {c.dim, c.attention_dim(), c.hidden()}; }
 
 // The backward pass's own bytes for one picture.
-double bytes_at_work(const VitConfig& c) {
-  return 4 * double(1 + c.patches()) * block_size(c).at_work();
+double bytes_at_work(const VitConfig& c, const StepMemory& memory) {
+  return double(1 + c.patches()) * block_size(c).at_work(memory.precision);
 }
 
 // Tower with the head that a model puts on it: `head_parameters`, and for one picture its
 // multiply-adds and the numbers it keeps.
 ModelCost cost_of_tower(const VitConfig& c, int64_t head_parameters, double head_macs,
-                        double head_kept) {
+                        double head_kept, const StepMemory& memory) {
   const int64_t tokens = 1 + c.patches(), attention = c.attention_dim();
   const BlockSize block = block_size(c);
   const int64_t biases = c.qkv_bias == QkvBias::kAll          ? 3 * attention
@@ -76,10 +88,11 @@ ModelCost cost_of_tower(const VitConfig& c, int64_t head_parameters, double head
   const double embed = double(c.patches() * c.patch_values()) * dim;
   set_flops(cost, embed, depth * block.macs(n) + head_macs);
   // Layer scale keeps what it multiplies, once in each half.
-  const double kept = block.kept() + double(scales);
+  const double scaled = (memory.checkpoint_activations ? 1 : depth) * n * double(scales);
   cost.activation_bytes =
-      kBytesOfKept * (double(c.patches() * c.patch_values()) + depth * n * kept + head_kept) +
-      bytes_at_work(c);
+      kRoom * (4 * (double(c.patches() * c.patch_values()) + head_kept) +
+               double(size_of(memory.precision)) * scaled + kept_by(block, depth, n, memory)) +
+      bytes_at_work(c, memory);
   // Every block keeps the relative bias that it added, of a shared table or its own.
   cost.batch_bytes = tables > 0 ? 4 * depth * double(c.heads) * n * n : 0;
   return cost;
@@ -87,7 +100,7 @@ ModelCost cost_of_tower(const VitConfig& c, int64_t head_parameters, double head
 
 }  // namespace
 
-ModelCost cost_of(const MaeConfig& c) {
+ModelCost cost_of(const MaeConfig& c, const StepMemory& memory) {
   const int64_t tokens = 1 + c.patches();
   const BlockSize encoder = {c.dim, c.dim, c.hidden(c.dim)};
   const BlockSize decoder = {c.decoder_dim, c.decoder_dim, c.hidden(c.decoder_dim)};
@@ -108,41 +121,44 @@ ModelCost cost_of(const MaeConfig& c) {
                 double(c.decoder_depth) * decoder.macs(all) + removed * width * values);
 
   // Beside the blocks: patch vectors; final norms' input and output; the decoder's rows that are
-  // to be predicted, and what the prediction misses them by.
+  // to be predicted, and what the prediction misses them by. Of blocks that are run again the
+  // decoder's is at work when all is still kept.
+  double towers = kept_by(decoder, double(c.decoder_depth), all, memory);
+  towers += memory.checkpoint_activations ? double(c.depth) * visible * encoder.input()
+                                          : kept_by(encoder, double(c.depth), visible, memory);
   cost.activation_bytes =
-      kBytesOfKept *
-          (kept * values + visible * 2 * dim + double(c.depth) * visible * encoder.kept() +
-           double(c.decoder_depth) * all * decoder.kept() + removed * (2 * width + values)) +
-      4 * all * decoder.at_work();
+      kRoom * (4 * (kept * values + visible * 2 * dim + removed * (2 * width + values)) + towers) +
+      all * decoder.at_work(memory.precision);
   return cost;
 }
 
-ModelCost cost_of(const BeitConfig& c, int64_t target) {
+ModelCost cost_of(const BeitConfig& c, int64_t target, const StepMemory& memory) {
   const double rows = double(target), dim = double(c.dim), vocab = double(c.vocab);
   // Beside the tower mask token, norm and head; the last norm's input and output, logits and their
   // gradient.
   return cost_of_tower(c, 3 * c.dim + linear_parameters(c.dim, c.vocab), rows * dim * vocab,
-                       rows * (2 * dim + 2 * vocab));
+                       rows * (2 * dim + 2 * vocab), memory);
 }
 
-ModelCost cost_of(const ClassifierConfig& c, int64_t frozen_blocks) {
+ModelCost cost_of(const ClassifierConfig& c, int64_t frozen_blocks, const StepMemory& memory) {
   const double dim = double(c.dim), classes = double(c.classes);
   ModelCost cost = cost_of_tower(c, 2 * c.dim + linear_parameters(c.dim, c.classes), dim * classes,
-                                 2 * dim + 2 * classes);
+                                 2 * dim + 2 * classes, memory);
   if (frozen_blocks < 0) return cost;
   VitConfig below = c;
   below.depth = frozen_blocks;
-  const ModelCost frozen = cost_of_tower(below, 0, 0, 0);  // goes forward and keeps nothing
+  const ModelCost frozen = cost_of_tower(below, 0, 0, 0, memory);  // goes forward and keeps nothing
   cost.trained_parameters -= frozen.parameters;
   cost.step_flops -= frozen.step_flops - frozen.forward_flops;
   cost.activation_bytes -= frozen.activation_bytes;
-  if (frozen_blocks < c.depth) cost.activation_bytes += bytes_at_work(c);
+  if (frozen_blocks < c.depth) cost.activation_bytes += bytes_at_work(c, memory);
   cost.batch_bytes -= frozen.batch_bytes;
   return cost;
 }
 
-double training_bytes(const ModelCost& cost, int64_t batch) {
-  return 4.0 * double(cost.parameters) + 3 * 4.0 * double(cost.trained_parameters) +
+double training_bytes(const ModelCost& cost, int64_t batch, DType precision) {
+  const double shadow = precision == DType::kF32 ? 0 : double(size_of(precision));
+  return 4.0 * double(cost.parameters) + (3 * 4.0 + shadow) * double(cost.trained_parameters) +
          double(batch) * cost.activation_bytes + cost.batch_bytes;
 }
 

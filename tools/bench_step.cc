@@ -48,7 +48,7 @@ Tensor tokens_by(const Tokenizer& tokenizer, const Tensor& pictures, const Shape
 
 struct StepBench {
   std::string model = "mae", arch = "vit_base", precision = "f32", tokenizer;
-  int64_t image_size = 224, patch = 0, batch = 8;
+  int64_t image_size = 224, patch = 0, batch = 8, vocab = 0;
   int steps = 6;
   bool checkpoint_activations = false, profile = false, no_graph = false;
   bool tf32 = false;
@@ -59,11 +59,15 @@ struct StepBench {
     TESSERA_CHECK_USAGE(model == "mae" || model == "beit", "--model {}: there are mae and beit",
                         model);
     TESSERA_CHECK_USAGE(tokenizer.empty() || model == "beit", "--tokenizer is for --model beit");
+    TESSERA_CHECK_USAGE(vocab == 0 || (model == "beit" && tokenizer.empty() && vocab > 1),
+                        "--vocab is for --model beit without --tokenizer, and above 1");
     TESSERA_CHECK_USAGE(batch > 0 && steps > 0, "--batch-size and --steps must be positive");
     output.check();
     const Device device = machine.apply();
     const Tf32 rounding(tf32);
     const DType low = precision_from_name(precision);
+    const std::string slow = why_not_faster(low, device);
+    if (!slow.empty()) fmt::print(stderr, "{}\n", slow);
     const Limits limits =
         profile ? measure_limits(low, device) : Limits{product_peak(low, device), 0};
     const Subject subject = model == "mae" ? mae(device) : beit(device);
@@ -100,11 +104,25 @@ struct StepBench {
       allocator.end_step();
       if (step >= kWarmUpSteps) times.push_back(seconds);
     }
-    if (watch) fmt::print(stderr, "{}\n", watch->table(steps, limits));
+    std::vector<Profile::Row> ops;
+    if (watch) {
+      fmt::print(stderr, "{}\n", watch->table(steps, limits));
+      ops = watch->rows();
+    }
     watch.reset();
     bytes.peak = allocator.stats().peak_bytes;
     bytes.cached = allocator.stats().cached_bytes;
-    output.publish(report(times, subject.step_flops, limits.flops, bytes, device, replay.on()));
+    bytes.workspace = backend(device).workspace_bytes();
+    Report result = report(times, subject.step_flops, limits.flops, bytes, device, replay.on());
+    if (profile) {  // the ops that multiply, under the roof of this machine
+      result.limits = limits;
+      for (const Profile::Row& op : ops) {
+        if (op.flops > 0) {
+          result.dots.push_back({op.name, "a step", op.flops / op.bytes, op.flops / op.seconds});
+        }
+      }
+    }
+    output.publish(result);
     return 0;
   }
 
@@ -143,6 +161,7 @@ struct StepBench {
   Subject beit(Device device) const {
     BeitRecipe recipe;
     recipe.model = sized(beit_preset(arch));
+    if (vocab > 0) recipe.model.vocab = vocab;
     std::shared_ptr<Tokenizer> names;
     if (!tokenizer.empty()) {
       names = load_tokenizer(checkpoint_file("--tokenizer", tokenizer)).model;
@@ -175,7 +194,7 @@ struct StepBench {
   // gradients on their way; the rest of the resident memory is the program, its libraries' packed
   // operands, and freed blocks.
   struct Bytes {
-    size_t arenas = 0, saved = 0, peak = 0, cached = 0;
+    size_t arenas = 0, saved = 0, peak = 0, cached = 0, workspace = 0;
   };
 
   Report report(const std::vector<double>& times, double flops, double peak, const Bytes& bytes,
@@ -203,7 +222,9 @@ struct StepBench {
                  {"tensor_peak_mb", "  of tensors", mebibytes(bytes.peak), "MiB", 0},
                  {"arena_mb", "  of arenas", mebibytes(bytes.arenas), "MiB", 0},
                  {"saved_mb", "  saved", mebibytes(bytes.saved), "MiB for backward", 0},
-                 {"cached_mb", "  freed, kept", mebibytes(bytes.cached), "MiB after a step", 0}};
+                 {"cached_mb", "  freed, kept", mebibytes(bytes.cached), "MiB after a step", 0},
+                 {"workspace_mb", "  workspace", mebibytes(bytes.workspace),
+                  "MiB of the kernels' buffers", 0}};
     r.bars_title = "Share of the product peak, step by step";
     for (size_t i = 0; i < times.size(); ++i) {
       r.bars.push_back({fmt::format("step {}", i + 1), "utilisation", utilisation * step / times[i],
@@ -225,6 +246,7 @@ Command add_bench_step(CLI::App& bench) {
   app.add_option("--image-size", settings->image_size, "pixels a side")->capture_default_str();
   app.add_option("--tokenizer", settings->tokenizer,
                  "beit: run this tokenizer in every step [default: tokens are at hand]");
+  app.add_option("--vocab", settings->vocab, "beit: of so many tokens [default: 8192]");
   app.add_option("--patch-size", settings->patch, "pixels a side; 0: the preset's");
   app.add_option("--batch-size", settings->batch, "pictures a step")->capture_default_str();
   app.add_option("--steps", settings->steps, "steps timed, after two that are not")

@@ -160,11 +160,13 @@ Evaluation FinetuneTask::evaluate(int64_t) {
   return found;
 }
 
-TaskCost FinetuneTask::cost() const {
+TaskCost FinetuneTask::cost(bool checkpoint_activations) const {
   const int64_t depth = recipe_.model.depth;
   const ModelCost cost =
-      cost_of(recipe_.model, recipe_.unfreeze_blocks < 0 ? -1 : depth - recipe_.unfreeze_blocks);
-  return {cost.parameters, cost.step_flops, training_bytes(cost, recipe_.batch_size)};
+      cost_of(recipe_.model, recipe_.unfreeze_blocks < 0 ? -1 : depth - recipe_.unfreeze_blocks,
+              {recipe_.precision, checkpoint_activations});
+  return {cost.parameters, cost.step_flops,
+          training_bytes(cost, recipe_.batch_size, recipe_.precision)};
 }
 
 Answers answers_of(const VitClassifier& model, const Normalisation& normalisation,

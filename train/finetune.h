@@ -56,7 +56,7 @@ class FinetuneTask : public TrainingTask {
   }
   BatchLoss loss(const std::vector<Tensor>& tensors) override;
   Evaluation evaluate(int64_t step) override;
-  TaskCost cost() const override;
+  TaskCost cost(bool checkpoint_activations) const override;
 
   // What open() does with the data's classes.
   void take_classes(const std::vector<std::string>& names);

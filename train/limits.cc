@@ -1,6 +1,8 @@
 // A product and a copy, each several times: what the machine does when nobody disturbs it.
 #include "train/limits.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <limits>
 #include <memory>
@@ -45,6 +47,14 @@ Limits measure_limits(DType dtype, Device device) {
   const Limits limits = {product_peak(dtype, device), copy_bandwidth(device)};
   backend(device).allocator().flush();  // half a gigabyte that nobody will ask for again
   return limits;
+}
+
+std::string why_not_faster(DType precision, Device device) {
+  if (precision == DType::kF32 || backend(device).has_fast_products(precision)) return "";
+  return fmt::format(
+      "{}: products of it are no faster than f32's on this {}; it makes activations "
+      "smaller, not steps shorter",
+      name_of(precision), name_of(device));
 }
 
 Limits better_of(const Limits& a, const Limits& b) {

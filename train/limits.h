@@ -3,6 +3,8 @@
 // machines are shared and differ.
 #pragma once
 
+#include <string>
+
 #include "engine/device.h"
 #include "engine/dtype.h"
 
@@ -21,5 +23,9 @@ double product_peak(DType dtype = DType::kF32, Device device = Device::kCpu);
 // before and after a benchmark, the better of each is the limit.
 Limits measure_limits(DType dtype, Device device = Device::kCpu);
 Limits better_of(const Limits& a, const Limits& b);
+
+// For whoever asks for a 16-bit type where products of it are no faster than f32's: one line, empty
+// elsewhere.
+std::string why_not_faster(DType precision, Device device);
 
 }  // namespace tessera

@@ -289,12 +289,14 @@ std::unique_ptr<VitEncoder> BeitTask::encoder() const {
   return encoder;
 }
 
-TaskCost BeitTask::cost() const {
+TaskCost BeitTask::cost(bool checkpoint_activations) const {
   const auto [first, last] = recipe_.mask_schedule.bounds(recipe_.mask_ratio);
   const int64_t target = recipe_.target(std::max(first, last));
-  const ModelCost cost = cost_of(recipe_.model, target);
+  const ModelCost cost =
+      cost_of(recipe_.model, target, {recipe_.precision, checkpoint_activations});
   const double tokenizer = 4.0 * double(tokenizer_.model->parameter_count());
-  return {cost.parameters, cost.step_flops, training_bytes(cost, recipe_.batch_size) + tokenizer};
+  return {cost.parameters, cost.step_flops,
+          training_bytes(cost, recipe_.batch_size, recipe_.precision) + tokenizer};
 }
 
 }  // namespace tessera

@@ -96,12 +96,13 @@ std::unique_ptr<VitEncoder> MaeTask::encoder() const {
   return encoder;
 }
 
-TaskCost MaeTask::cost() const {
+TaskCost MaeTask::cost(bool checkpoint_activations) const {
   MaeConfig most = recipe_.model;  // most patches are seen where the least is hidden
   const auto [first, last] = recipe_.mask_schedule.bounds(most.mask_ratio);
   most.mask_ratio = std::min(first, last);
-  const ModelCost cost = cost_of(most);
-  return {cost.parameters, cost.step_flops, training_bytes(cost, recipe_.batch_size)};
+  const ModelCost cost = cost_of(most, {recipe_.precision, checkpoint_activations});
+  return {cost.parameters, cost.step_flops,
+          training_bytes(cost, recipe_.batch_size, recipe_.precision)};
 }
 
 }  // namespace tessera

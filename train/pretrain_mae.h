@@ -40,7 +40,7 @@ class MaeTask : public TrainingTask {
   Evaluation evaluate(int64_t step) override;
   std::unique_ptr<VitEncoder> encoder() const override;
   std::vector<NamedTensor> state() override { return mask_ratio_.state(); }
-  TaskCost cost() const override;
+  TaskCost cost(bool checkpoint_activations) const override;
 
  private:
   MaeRecipe recipe_;

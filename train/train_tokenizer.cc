@@ -81,9 +81,10 @@ Evaluation TokenizerTask::evaluate(int64_t) {
   return found;
 }
 
-TaskCost TokenizerTask::cost() const {
+TaskCost TokenizerTask::cost(bool) const {
   const ModelCost cost = recipe_.cost();
-  return {cost.parameters, cost.step_flops, training_bytes(cost, recipe_.batch_size)};
+  return {cost.parameters, cost.step_flops,
+          training_bytes(cost, recipe_.batch_size, recipe_.precision)};
 }
 
 }  // namespace tessera

@@ -18,7 +18,7 @@ class TokenizerTask : public TrainingTask {
   StepInputs inputs(const Batch& batch, const StepPlace& place) override;
   BatchLoss loss(const std::vector<Tensor>& tensors) override;
   Evaluation evaluate(int64_t step) override;
-  TaskCost cost() const override;
+  TaskCost cost(bool checkpoint_activations) const override;
 
  private:
   TokenizerRecipe recipe_;

@@ -14,6 +14,7 @@
 #include "train/atomic_file.h"
 #include "train/checkpoint.h"
 #include "train/curves.h"
+#include "train/limits.h"
 #include "train/metrics.h"
 #include "train/online_probe.h"
 #include "train/profile.h"
@@ -49,7 +50,7 @@ class Training {
     recipe_.data_id = id;
     task_.open(data_);
     if (options_.probe_every > 0) probe_.emplace(data_, recipe_);
-    cost_ = task_.cost();
+    cost_ = task_.cost(options_.checkpoint_activations);
     if (recipe_.ema_decay > 0) cost_.memory_bytes += 4.0 * static_cast<double>(cost_.parameters);
     DataOptions reading = reading_of(recipe_);
     reading.spec = options_.data;
@@ -199,6 +200,8 @@ class Training {
                  cache * 1e-6);
     }
     for (const std::string& note : options_.notes) fmt::print(stderr, "{}\n", note);
+    const std::string slow = why_not_faster(recipe_.precision, options_.device);
+    if (!slow.empty()) fmt::print(stderr, "{}\n", slow);
     const auto available = static_cast<double>(available_memory_bytes());
     if (available > 0 && memory + cache > available) {
       fmt::print(stderr, "warning: only {:.1f} GB of memory are free; try a smaller {}\n",

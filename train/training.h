@@ -122,7 +122,7 @@ class TrainingTask {
   // names begin with "task/". A resume copies into them.
   virtual std::vector<NamedTensor> state() { return {}; }
 
-  virtual TaskCost cost() const = 0;
+  virtual TaskCost cost(bool checkpoint_activations) const = 0;
 
  protected:
   const TrainingData& data() const { return *data_; }

@@ -5,7 +5,9 @@
 
 #include "autograd/functions.h"
 #include "autograd/tape.h"
+#include "engine/backend.h"
 #include "engine/raw.h"
+#include "tests/ops/worst.h"
 
 namespace tessera {
 namespace {
@@ -35,7 +37,8 @@ void check_same(const std::vector<Shape>& shapes, const Function& fused, const F
     double worst = 0, scale = 1;
     REQUIRE(results[0][i].size() == results[1][i].size());
     for (size_t k = 0; k < results[0][i].size(); ++k) {
-      worst = std::max(worst, std::fabs(results[0][i][k] - results[1][i][k]));
+      const double error = std::fabs(results[0][i][k] - results[1][i][k]);
+      if (ops_test::is_worse(error, worst)) worst = error;
       scale = std::max(scale, std::fabs(results[1][i][k]));
     }
     INFO((i == 0 ? std::string("result") : "gradient " + std::to_string(i - 1)));
@@ -47,6 +50,39 @@ TEST_CASE("linear is a product and a sum") {
   check_same(
       {{3, 5, 7}, {4, 7}, {4}}, [](const auto& in) { return linear(in[0], in[1], in[2]); },
       [](const auto& in) { return matmul(in[0], transpose(in[1], 0, 1)) + in[2]; });
+}
+
+// A layer of so many outputs keeps not its input but what that is made of (Saved::or_maker); its
+// parts, each too narrow for that, keep it.
+TEST_CASE("an input that is made again gives the gradients of one that is kept") {
+  const int64_t wide = kMadeAgainFrom, half = wide / 2;
+  const auto whole = [](const Tensor& x, const Tensor& w) { return linear(x, w); };
+  const auto parts = [=](const Tensor& x, const Tensor& w) {
+    return cat({linear(x, slice(w, 0, 0, half)), linear(x, slice(w, 0, half, wide))}, -1);
+  };
+  const std::vector<Shape> shapes = {{3, 9, 16}, {16}, {wide, 16}, {16}};
+  const auto after_gelu = [](const auto& layer) {
+    return [&layer](const auto& in) { return layer(bias_gelu(in[0], in[1]), in[2]); };
+  };
+  const auto after_norm = [](const auto& layer) {
+    return [&layer](const auto& in) { return layer(layer_norm(in[0], in[1], in[3], 1e-6), in[2]); };
+  };
+  check_same({shapes[0], shapes[1], shapes[2]}, after_gelu(whole), after_gelu(parts));
+  check_same(shapes, after_norm(whole), after_norm(parts));
+
+  // And it is not kept.
+  const Tensor x = Tensor::full({64, 256}, 0.5), b = Tensor::zeros({256});
+  for (const Tensor& t : {x, b}) set_requires_grad(t);
+  const auto kept_by = [&](int64_t outputs) {
+    const Tensor w = Tensor::full({outputs, 256}, 0.1);
+    set_requires_grad(w);
+    const CachingAllocator& allocator = backend(Device::kCpu).allocator();
+    const size_t before = allocator.stats().live_bytes;
+    const Tensor y = linear(bias_gelu(x, b), w);
+    const size_t result = CachingAllocator::size_class(static_cast<size_t>(y.numel()) * 4);
+    return allocator.stats().live_bytes - before - result;
+  };
+  CHECK(kept_by(wide) + 64 * 256 * 4 <= kept_by(wide - 1));
 }
 
 TEST_CASE("attention is two products around a softmax") {

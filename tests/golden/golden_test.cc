@@ -65,8 +65,8 @@ TEST_CASE("the numbers of the official implementations") {
   CHECK(result.status == 0);
   CHECK(result.text.find("ops.safetensors: 150 of 150 agree") != std::string::npos);
   for (const char* name :
-       {"beit_abs_pos", "beit_classifier", "beit_shared_rel_pos", "block_mask_statistics", "dvae",
-        "mae_normpix", "mae_pixels", "transforms"}) {
+       {"beit_abs_pos", "beit_classifier", "beit_shared_rel_pos", "block_mask_statistics",
+        "dalle_encoder", "dvae", "mae_normpix", "mae_pixels", "transforms"}) {
     INFO(name);
     CHECK(result.text.find(std::string(name) + ".") != std::string::npos);
   }

@@ -2,6 +2,7 @@
 #include <catch2/catch.hpp>
 #include <functional>
 
+#include "autograd/autocast.h"
 #include "autograd/functions.h"
 #include "autograd/tape.h"
 #include "engine/backend.h"
@@ -113,6 +114,35 @@ TEST_CASE("the estimated activations are what a step holds at its peak") {
   tiny.patch = 4;
   check(tiny, 16);
   check(mae_preset("vit_base"), 2);  // wide enough to make layers' inputs again
+}
+
+TEST_CASE("16 bits and checkpoints keep as much less as is estimated") {
+  MaeConfig tiny = mae_preset("vit_tiny"), wide = mae_preset("vit_base");
+  tiny.image_height = tiny.image_width = 32;
+  tiny.patch = 4;
+  wide.image_height = wide.image_width = 64;
+  wide.depth = wide.decoder_depth = 3;
+  for (const MaeConfig& config : {tiny, wide}) {
+    const int64_t batch = 8;
+    const Tensor imgs = random_images(config, batch, 1);
+    double before = 0;
+    for (const StepMemory& memory : {StepMemory{DType::kF32, false},
+                                     {DType::kBF16, false},
+                                     {DType::kF32, true},
+                                     {DType::kBF16, true}}) {
+      INFO("width " << config.dim << ", " << name_of(memory.precision)
+                    << (memory.checkpoint_activations ? ", checkpoints" : ""));
+      Mae model(config, 1);
+      model.set_checkpointing(memory.checkpoint_activations);
+      const Autocast autocast(memory.precision);
+      const double peak = peak_of(model, [&] {
+        return model.forward(imgs, mask_noise(batch, config.patches(), 1, 1)).loss;
+      });
+      CHECK(peak == Approx(double(batch) * cost_of(config, memory).activation_bytes).epsilon(0.15));
+      CHECK(peak != before);
+      before = peak;
+    }
+  }
 }
 
 TEST_CASE("the estimated activations of BEiT and a classifier, too") {

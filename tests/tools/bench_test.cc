@@ -80,6 +80,51 @@ TEST_CASE("bench step: one line with what a machine needs") {
   CHECK(line["utilisation"].get<double>() == Approx(rate * work / peak));
 }
 
+// The one line of JSON; the only word beside it may be that 16 bits gain no time here.
+json step_of(const Words& more) {
+  const Outcome outcome = run(kTinyStep + more + Words{"--json"});
+  INFO(outcome.err);
+  REQUIRE(outcome.status == 0);
+  const bool said = outcome.err.find("products of it are no faster than f32's") != outcome.err.npos;
+  CHECK(outcome.err.empty() == !said);
+  return json::parse(outcome.out);
+}
+
+TEST_CASE("bench step: what 16 bits, checkpoints and BEiT change") {
+  const json plain = step_of({}), low = step_of({"--precision", "bf16"});
+  CHECK(low["precision"] == "bf16");
+  CHECK(low["arena_mb"] > plain["arena_mb"]);  // the weights' 16-bit copies
+  CHECK(low["saved_mb"] < plain["saved_mb"]);
+  const json again = step_of({"--checkpoint-activations"});
+  CHECK(again["saved_mb"].get<double>() < 0.5 * plain["saved_mb"].get<double>());
+  CHECK(again["arena_mb"] == plain["arena_mb"]);
+  for (const json& line : {plain, low, again}) {
+    CHECK(line["tensor_peak_mb"] > line["arena_mb"]);
+    CHECK(line["workspace_mb"] > 0);
+    CHECK(line["cached_mb"] > 0);
+    CHECK(line["graph"] == "off");
+  }
+  const json beit = step_of({"--model", "beit"}),
+             few = step_of({"--model", "beit", "--vocab", "32"});
+  CHECK(beit["model"] == "beit");
+  CHECK(few["gflop_per_image"] < beit["gflop_per_image"]);
+  CHECK(run(kTinyStep + Words{"--vocab", "32"}).status == 2);
+}
+
+TEST_CASE("bench step: a profile, and its products under the roof") {
+  const TempFolder folder;
+  const std::string path = folder.file("page.html");
+  const Outcome outcome = run(kTinyStep + Words{"--profile", "--html", path});
+  CHECK(outcome.status == 0);
+  for (const char* op : {"linear backward", "attention", "adamw", "of limit"}) {
+    CHECK(outcome.err.find(op) != std::string::npos);
+  }
+  const std::string page = slurp(path);
+  CHECK(markup_fault(page) == "");
+  CHECK(page.find("class=\"dot\"") != page.npos);
+  CHECK(page.find("linear backward (a step)") != page.npos);
+}
+
 TEST_CASE("bench step for people, and as a page") {
   check_text_and_page(kTinyStep,
                       {"vit_tiny", "16 px", "median of 3", "product peak", "utilisation", "MiB"},

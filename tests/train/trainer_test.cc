@@ -60,7 +60,7 @@ class LineTask : public TrainingTask {
   }
   Evaluation evaluate(int64_t) override { return {}; }
   std::vector<NamedTensor> state() override { return {{"task/seen", seen_}}; }
-  TaskCost cost() const override { return {}; }
+  TaskCost cost(bool) const override { return {}; }
 
   LineRecipe recipe_;
   Linear line;

@@ -104,7 +104,8 @@ class TokenizerEncoder(nn.Module):
 
 
 class Beit(nn.Module):
-    def __init__(self, image, patch, tokenizer, dim, depth, heads, layer_scale, mask_ratio=0.385):
+    def __init__(self, image, patch, tokenizer, vocabulary, dim, depth, heads, layer_scale,
+                 mask_ratio=0.385):
         """`tokenizer` (layers, width, vocabulary): runs in every step; None: tokens are at hand."""
         super().__init__()
         self.patch = patch
@@ -119,7 +120,7 @@ class Beit(nn.Module):
         self.blocks = nn.ModuleList(
             Block(dim, heads, layer_scale, DROP_PATH * i / max(depth - 1, 1)) for i in range(depth))
         self.norm = nn.LayerNorm(dim, eps=1e-6)
-        self.lm_head = nn.Linear(dim, tokenizer[2] if tokenizer else VOCABULARY)
+        self.lm_head = nn.Linear(dim, tokenizer[2] if tokenizer else vocabulary)
 
     def forward(self, imgs, noise):
         """The loss: cross-entropy of the masked patches' tokens, which are all 0 where no tokenizer
@@ -151,5 +152,5 @@ PRESETS = {  # dim, depth, heads, layer scale
 }
 
 
-def preset(arch, image, patch, tokenizer=None):
-    return Beit(image, patch, tokenizer, *PRESETS[arch])
+def preset(arch, image, patch, tokenizer=None, vocabulary=VOCABULARY):
+    return Beit(image, patch, tokenizer, vocabulary, *PRESETS[arch])

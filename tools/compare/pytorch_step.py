@@ -108,8 +108,10 @@ def pytorch_side(args):
     torch.manual_seed(0)
     imported = megabytes("VmRSS")
     models = importlib.import_module(f"pytorch_{args.model}")
-    extra = (tokenizer_sizes(args.tokenizer),) if args.tokenizer else ()
-    model = models.preset(args.arch, args.image_size, args.patch_size, *extra).to(args.device)
+    extra = {"tokenizer": tokenizer_sizes(args.tokenizer)} if args.tokenizer else {}
+    if args.vocab:
+        extra["vocabulary"] = args.vocab
+    model = models.preset(args.arch, args.image_size, args.patch_size, **extra).to(args.device)
     optimizer, kind = make_optimizer(torch, model)
     trained = [p for p in model.parameters() if p.requires_grad]
     run = torch.compile(model) if args.mode == "compile" else model
@@ -209,6 +211,8 @@ def contestants(args):
               str(args.steps), "--threads", str(args.threads), "--device", args.device]
     if args.tokenizer:
         shared += ["--tokenizer", args.tokenizer]
+    if args.vocab:
+        shared += ["--vocab", str(args.vocab)]
     found = []
     for precision in args.precision:
         ours = [args.tessera, "bench", "step", "--json"] + shared
@@ -271,6 +275,8 @@ def main():
     parser.add_argument("--tokenizer", metavar="PATH",
                         help="beit: this dvae of ours, or one of its sizes, runs in every step "
                              "[default: tokens are at hand, as from a cache]")
+    parser.add_argument("--vocab", type=int, metavar="N",
+                        help="beit: tokens at hand are of so many [default: 8192]")
     parser.add_argument("--arch", default="vit_tiny", help="vit_tiny ... vit_large")
     parser.add_argument("--image-size", type=int, default=32)
     parser.add_argument("--patch-size", type=int, default=4)
@@ -294,8 +300,8 @@ def main():
     for name, known in ("precision", {"f32", "bf16"}), ("mode", {"eager", "compile"}):
         if not set(getattr(args, name)) <= known:
             parser.error(f"--{name}: it is {' or '.join(sorted(known))}")
-    if args.tokenizer and args.model != "beit":
-        parser.error("--tokenizer is for --model beit")
+    if (args.tokenizer or args.vocab) and args.model != "beit":
+        parser.error("--tokenizer and --vocab are for --model beit")
     for name in ("batch_size", "steps", "rounds", "threads"):
         if getattr(args, name) < 1:
             parser.error(f"--{name.replace('_', '-')} must be at least 1")
