@@ -89,7 +89,8 @@ Loader::Loader(std::shared_ptr<const Dataset> dataset, DataOptions options)
                       "[data] batch size {} is larger than the set of {} pictures", batch, n);
   batches_per_epoch_ = options_.drop_last ? n / batch : (n + batch - 1) / batch;
   // The host has vector code for views; and a batch that is mixed is mixed on the host.
-  if (options_.device != Device::kCpu && options_.classes == 0 && PictureStager::takes(options_)) {
+  const bool mixed = options_.classes > 0 && options_.mix.mixes();
+  if (options_.device != Device::kCpu && !mixed && PictureStager::takes(options_)) {
     stager_.emplace(options_);
     const auto on_device = [&](const Normalizer& normalizer) {
       return Tensor::from(normalizer.table(), {options_.channels, 257}, options_.device);
@@ -289,8 +290,9 @@ void Loader::finish(Slot& slot) const {
   slot.each_copy([](Transfer& copy) { copy.send(); });
 }
 
-// Of a whole batch. Its stream is that of a place behind all pictures' places of the epoch. A batch
-// with a picture that cannot be had will not be handed out.
+// Of a whole batch: pictures, unless the device makes them, which it does where none is mixed; and
+// targets. Its stream is that of a place behind all pictures' places of the epoch. A batch with a
+// picture that cannot be had will not be handed out.
 void Loader::mix(Slot& slot) const {
   for (const Attempts& attempts : slot.attempts) {
     if (attempts.used < 0) return;
@@ -298,7 +300,7 @@ void Loader::mix(Slot& slot) const {
   const int64_t place = dataset_->size() + slot.batch.k;
   PhiloxStream random = stream_at(options_.seed, slot.batch.epoch, kSiteAugment, place);
   const Mix mix = draw_mix(options_.mix, options_.height, options_.width, random);
-  mix_images(mix, slot.images.tensor.shape(), slot.images.row<float>(0));
+  if (!stager_) mix_images(mix, slot.images.tensor.shape(), slot.images.row<float>(0));
   slot.batch.targets =
       mixed_targets(mix, slot.batch.labels, options_.classes, options_.mix.label_smoothing);
 }

@@ -69,6 +69,8 @@ class Loader {
   const DataOptions& options() const { return options_; }
   const DecodedCache& cache() const { return cache_; }
   int64_t batches_per_epoch() const { return batches_per_epoch_; }
+  // Whether the device makes the views, out of pixels that are sent to it; else the host does.
+  bool device_makes_views() const { return stager_.has_value(); }
 
   // The next batch is batch k of this epoch; 0 <= k < batches_per_epoch(). Reading starts at (0,
   // 0).

@@ -26,6 +26,8 @@ struct MixOptions {
   double cutmix_probability = 0.5;  // that it is CutMix where both are possible
   double label_smoothing = 0.1;
 
+  // Whether a batch can be mixed: with both alphas 0, targets alone are made.
+  bool mixes() const { return probability > 0 && (mixup_alpha > 0 || cutmix_alpha > 0); }
   void check() const;  // UsageError, one line, for what makes no sense
 };
 

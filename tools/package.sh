@@ -18,7 +18,7 @@ esac
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 
-version=$("$root/tessera" --version) # builds it if need be
+version=$(TESSERA_CUDA=0 "$root/tessera" --version) # builds it if need be; the archive is for any machine
 name=tessera-${version##* }-linux-x86_64
 stage=$scratch/$name
 mkdir -p "$stage/bin" "$stage/lib" "$stage/licenses" "$root/dist"

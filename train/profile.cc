@@ -19,13 +19,17 @@ double bytes_of(const std::vector<Tensor>& tensors) {
   return bytes;
 }
 
-// FLOP of a forward product from its operands' shapes; 0 for everything else.
+// FLOP of a forward product from its operands' shapes; 0 for everything else. Of conv2d, whose
+// result has its own size, those of one element of it.
 double flops_of(const std::string& op, const std::vector<Tensor>& in) {
   const auto size = [&](size_t i, int64_t dim) { return static_cast<double>(in[i].size(dim)); };
   const auto count = [&](size_t i) { return static_cast<double>(in[i].numel()); };
   if (op == "linear") return 2 * count(0) * size(1, 0);
   if (op == "matmul" && in[0].ndim() > 1 && in[1].ndim() > 1) return 2 * count(0) * size(1, -1);
   if (op == "attention") return 4 * count(0) * size(1, 2);  // (B, H, N, d), M keys
+  if (op == "conv2d") return 2 * count(1) / size(1, 0);     // w (O, C / groups, kh, kw)
+  // w (C, O, kh, kw): each element of x meets O kh kw of it.
+  if (op == "conv_transpose2d") return 2 * count(0) * count(1) / size(1, 0);
   return 0;
 }
 
@@ -51,6 +55,7 @@ void Profile::after(const OpRun& run) {
   Event& done = events_[running_.back()];
   done.end = backend_.moment();
   done.bytes += bytes_of(run.outputs);
+  if (done.name == "conv2d") done.flops *= static_cast<double>(run.outputs[0].numel());
   running_.pop_back();
 }
 
@@ -70,10 +75,13 @@ std::vector<Profile::Row> Profile::rows() const {
   std::vector<Row> rows;
   for (const auto& [name, row] : by_name) {
     rows.push_back(row);
-    // Of a product's backward the tape shows the gradients alone; it is two products of its size.
+    // Of a product's backward the tape shows the gradients alone; it is two products of its size. A
+    // checkpointed block runs forward twice and back once: the calls tell.
     const auto forward = by_name.find(name.substr(0, name.find(" backward")));
     if (name.ends_with(" backward") && forward != by_name.end()) {
-      rows.back().flops = 2 * forward->second.flops;
+      const Row& product = forward->second;
+      rows.back().flops = 2 * product.flops * static_cast<double>(row.calls) /
+                          static_cast<double>(std::max<int64_t>(product.calls, 1));
     }
   }
   std::sort(rows.begin(), rows.end(),
@@ -87,19 +95,24 @@ std::string Profile::table(int64_t steps, const Limits& limits) const {
     if (event.end != nullptr && event.parent < 0) whole = event.end->seconds_since(*start_);
   }
   const double per_step = 1.0 / static_cast<double>(steps);
-  std::string text = fmt::format("{:<26}{:>8}{:>11}{:>9}{:>10}{:>10}{:>11}\n", "op", "calls", "ms",
-                                 "share", "GB/s", "GFLOP/s", "of limit");
+  std::string text =
+      fmt::format("{:<26}{:>8}{:>11}{:>9}{:>11}{:>11}{:>9}{:>10}{:>10}\n", "op", "calls", "ms",
+                  "share", "MB", "GFLOP", "GB/s", "GFLOP/s", "of limit");
   double seen = 0;
   const auto add = [&](const Row& row) {
     const double bytes = row.bytes / row.seconds, flops = row.flops / row.seconds;
     const double reached = row.flops > 0 ? flops / limits.flops : bytes / limits.bytes;
-    const std::string rate = row.bytes > 0 ? fmt::format("{:.1f}", bytes * 1e-9) : "";
-    const std::string speed = row.flops > 0 ? fmt::format("{:.1f}", flops * 1e-9) : "";
+    const auto known = [](double x, int digits) {
+      return x > 0 ? fmt::format("{:.{}f}", x, digits) : "";
+    };
     const std::string share =
         reached > 0 && std::isfinite(reached) ? fmt::format("{:.0f} %", 100 * reached) : "";
-    text += fmt::format("{:<26}{:>8.1f}{:>11.3f}{:>7.1f} %{:>10}{:>10}{:>11}\n", row.name,
-                        static_cast<double>(row.calls) * per_step, row.seconds * per_step * 1e3,
-                        100 * row.seconds / whole, rate, speed, share);
+    text +=
+        fmt::format("{:<26}{:>8.1f}{:>11.3f}{:>7.1f} %{:>11}{:>11}{:>9}{:>10}{:>10}\n", row.name,
+                    static_cast<double>(row.calls) * per_step, row.seconds * per_step * 1e3,
+                    100 * row.seconds / whole, known(row.bytes * per_step * 1e-6, 2),
+                    known(row.flops * per_step * 1e-9, 3), known(bytes * 1e-9, 1),
+                    known(flops * 1e-9, 1), share);
   };
   for (const Row& row : rows()) {
     add(row);
@@ -113,12 +126,15 @@ std::string Profile::chrome_trace() const {
   nlohmann::json events = nlohmann::json::array();
   for (const Event& event : events_) {
     if (event.end == nullptr) continue;
+    nlohmann::json amounts = {{"bytes", event.bytes}};
+    if (event.flops > 0) amounts["flop"] = event.flops;
     events.push_back({{"name", event.name},
                       {"ph", "X"},
                       {"pid", 0},
                       {"tid", 0},
                       {"ts", event.start->seconds_since(*start_) * 1e6},
-                      {"dur", seconds_of(event) * 1e6}});
+                      {"dur", seconds_of(event) * 1e6},
+                      {"args", std::move(amounts)}});
   }
   return nlohmann::json{{"traceEvents", events}, {"displayTimeUnit", "ms"}}.dump();
 }

@@ -28,15 +28,17 @@ class Profile final : public OpObserver {
     int64_t calls = 0;
     double seconds = 0;
     double bytes = 0;  // of all inputs and outputs
-    double flops = 0;  // of products and attention, 2 a multiply-add
+    double flops = 0;  // of products, convolutions and attention, 2 a multiply-add
   };
   // The longest first.
   std::vector<Row> rows() const;
 
-  // A table for people: per step, with shares of the time to the last op's end, and of the limit:
-  // of a large product's speed for what multiplies, of a large copy's for everything else.
+  // A table for people: calls, time, bytes and FLOP per step, with shares of the time to the last
+  // op's end, and of the limit: of a large product's speed for what multiplies, of a large copy's
+  // for everything else.
   std::string table(int64_t steps, const Limits& limits) const;
-  // The events for chrome://tracing and Perfetto: one JSON object.
+  // The events for chrome://tracing and Perfetto: one JSON object. Each has its bytes, and its flop
+  // where they are known of this one run: forward.
   std::string chrome_trace() const;
 
   void before(const OpRun& run) override;

@@ -42,11 +42,15 @@ DataOptions options_of(Augment augment, int channels, bool two_views) {
   return o;
 }
 
-void check_same_batches(DataOptions options, int count) {
+enum class MadeBy { kHost, kDevice };
+
+void check_same_batches(DataOptions options, int count, MadeBy made_by) {
   options.device = Device::kCpu;
   Loader on_cpu(noise(), options);
   options.device = Device::kCuda;
   Loader on_cuda(noise(), options);
+  CHECK(on_cuda.device_makes_views() == (made_by == MadeBy::kDevice));
+  CHECK_FALSE(on_cpu.device_makes_views());
   for (int i = 0; i < count; ++i) {
     const Batch want = on_cpu.next(), have = on_cuda.next();
     REQUIRE(have.images.device() == Device::kCuda);
@@ -58,7 +62,10 @@ void check_same_batches(DataOptions options, int count) {
     CHECK(have.indices == want.indices);
     CHECK(have.labels == want.labels);
     CHECK(have.mirrored == want.mirrored);
-    CHECK(have.targets.defined() == want.targets.defined());
+    REQUIRE(have.targets.defined() == want.targets.defined());
+    if (want.targets.defined()) {
+      CHECK(have.targets.to_vector<float>() == want.targets.to_vector<float>());
+    }
   }
 }
 
@@ -68,23 +75,33 @@ TEST_CASE("views that the device makes are the host's") {
     for (const int channels : {1, 3}) {
       for (const bool two_views : {false, true}) {
         INFO(name_of(augment) << ", " << channels << " channels, " << 1 + two_views << " views");
-        check_same_batches(options_of(augment, channels, two_views), 4);
+        check_same_batches(options_of(augment, channels, two_views), 4, MadeBy::kDevice);
       }
     }
   }
   DataOptions jittered = options_of(Augment::kCropFlip, 3, true);
   jittered.color_jitter = 0.4;
-  check_same_batches(jittered, 4);
+  check_same_batches(jittered, 4, MadeBy::kDevice);
+}
+
+TEST_CASE("views of batches with targets are the device's where nothing is mixed") {
+  DataOptions options = options_of(Augment::kCropFlip, 3, false);
+  options.classes = 3;
+  options.mix.mixup_alpha = options.mix.cutmix_alpha = 0;
+  check_same_batches(options, 4, MadeBy::kDevice);
+  options.mix = {};
+  options.mix.probability = 0;
+  check_same_batches(options, 4, MadeBy::kDevice);
 }
 
 TEST_CASE("views that the host finished arrive as they are") {
   DataOptions erased = options_of(Augment::kCropFlip, 3, false);
   erased.erasing.emplace();
-  check_same_batches(erased, 4);
+  check_same_batches(erased, 4, MadeBy::kHost);
   DataOptions mixed = options_of(Augment::kFlip, 3, false);
   mixed.classes = 3;
   mixed.workers = 0;
-  check_same_batches(mixed, 4);
+  check_same_batches(mixed, 4, MadeBy::kHost);
 }
 
 TEST_CASE("reading starts anywhere, and what was on its way is dropped") {

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstring>
 #include <functional>
+#include <span>
 #include <vector>
 
 #include "autograd/functions.h"
@@ -19,6 +20,7 @@ namespace {
 constexpr int64_t kSizes[] = {1, 31, 33, 197, 257, 1030};  // around a warp, a block, a row's limit
 
 using Tensors = std::vector<Tensor>;
+using Numbers = std::vector<std::vector<double>>;
 using Function = std::function<Tensor(const Tensors&)>;
 
 Tensor random(const Shape& shape, uint32_t site) {
@@ -29,26 +31,26 @@ Tensor indices(const Shape& shape, int64_t below, uint32_t site) {
                  DType::kI64);
 }
 
+std::vector<double> numbers(const Tensor& t) { return raw::to(t, DType::kF64).to_vector<double>(); }
+
 // The result, then the gradients of the floating inputs, for a fixed upstream gradient.
-std::vector<std::vector<double>> outcome(const Function& f, const Tensors& inputs, Device device) {
+Numbers outcome(const Function& f, const Tensors& inputs, Device device) {
   Tensors placed;
   for (const Tensor& x : inputs) {
     placed.push_back(raw::to(x, device).detach());
     if (is_floating(x.dtype())) set_requires_grad(placed.back());
   }
-  const auto values = [](const Tensor& t) { return raw::to(t, DType::kF64).to_vector<double>(); };
   const Tensor y = f(placed);
-  std::vector<std::vector<double>> all = {values(y.detach())};
+  Numbers all = {numbers(y.detach())};
   if (!is_floating(y.dtype()) || !requires_grad(y)) return all;
   backward(y, raw::to(random(y.shape(), 77), device));
   for (const Tensor& x : placed) {
-    if (is_floating(x.dtype())) all.push_back(values(grad(x)));
+    if (is_floating(x.dtype())) all.push_back(numbers(grad(x)));
   }
   return all;
 }
 
-void compare(const std::string& what, const Function& f, const Tensors& inputs) {
-  const auto want = outcome(f, inputs, Device::kCpu), have = outcome(f, inputs, Device::kCuda);
+void compare(const std::string& what, const Numbers& want, const Numbers& have) {
   REQUIRE(have.size() == want.size());
   for (size_t k = 0; k < want.size(); ++k) {
     double largest = 0, worst = 0;
@@ -61,6 +63,9 @@ void compare(const std::string& what, const Function& f, const Tensors& inputs) 
               << ": off by " << worst << " of " << largest);
     CHECK(worst <= 1e-5 * largest);
   }
+}
+void compare(const std::string& what, const Function& f, const Tensors& inputs) {
+  compare(what, outcome(f, inputs, Device::kCpu), outcome(f, inputs, Device::kCuda));
 }
 
 // What two good mathematical libraries may make of sqrt(-2 log u) cos(angle), u and angle being the
@@ -228,6 +233,102 @@ TEST_CASE("attention") {
               [](const Tensors& in) { return attention(in[0], in[1], in[2], in[3], 0.3); },
               {q, k, random({2, 3, n, d}, 3), random({3, n, n}, 4)});
     }
+  }
+}
+
+TEST_CASE("products with a bias") {
+  for (const int64_t n : kSizes) {
+    const std::string size = "n " + std::to_string(n);
+    const auto f = [](const Tensors& in) { return linear(in[0], in[1], in[2]); };
+    compare("linear from " + size, f, {random({3, 7, n}, 1), random({29, n}, 2), random({29}, 3)});
+    if (n > 1) {  // the gradient of a single bias is a single sum, which may be near 0
+      compare("linear to " + size, f, {random({3, 7, 29}, 1), random({n, 29}, 2), random({n}, 3)});
+    }
+  }
+}
+
+TEST_CASE("convolutions") {
+  struct Case {
+    Shape x, w;
+    int64_t stride, padding, dilation, groups;
+  };
+  const Case cases[] = {{{2, 3, 17, 13}, {5, 3, 3, 3}, 1, 1, 1, 1},
+                        {{2, 3, 17, 13}, {5, 3, 4, 3}, 2, 1, 1, 1},
+                        {{1, 6, 11, 9}, {9, 2, 3, 3}, 1, 2, 2, 3},
+                        {{2, 33, 7, 5}, {31, 33, 1, 1}, 1, 0, 1, 1},
+                        {{3, 3, 15, 20}, {7, 3, 5, 5}, 5, 0, 1, 1}};
+  for (const Case& c : cases) {
+    const std::string size = describe(Tensor::empty(c.w)) + " over " + describe(Tensor::empty(c.x));
+    compare("conv2d " + size,
+            [&](const Tensors& in) {
+              return conv2d(in[0], in[1], in[2], c.stride, c.padding, c.dilation, c.groups);
+            },
+            {random(c.x, 1), random(c.w, 2), random({c.w[0]}, 3)});
+  }
+  compare("conv_transpose2d",
+          [](const Tensors& in) { return conv_transpose2d(in[0], in[1], in[2], 2, 1, 1); },
+          {random({2, 5, 7, 6}, 1), random({5, 3, 3, 3}, 2), random({3}, 3)});
+}
+
+TEST_CASE("pooling and resizing") {
+  const Tensor x = random({2, 3, 17, 13}, 1);
+  for (const auto& [kernel, stride] : {std::pair{2, 2}, {3, 2}, {5, 3}}) {
+    compare("max_pool2d of " + std::to_string(kernel),
+            [k = kernel, s = stride](const Tensors& in) { return max_pool2d(in[0], k, s); }, {x});
+  }
+  for (const auto mode :
+       {InterpolateMode::kNearest, InterpolateMode::kBilinear, InterpolateMode::kBicubic}) {
+    for (const auto& [height, width] : {std::pair{31, 29}, {7, 5}, {17, 33}}) {
+      const bool smooth = mode != InterpolateMode::kNearest;
+      compare("interpolate to " + std::to_string(height) + " x " + std::to_string(width),
+              [=, h = height, w = width](const Tensors& in) {
+                return interpolate(in[0], h, w, mode, false, smooth && h < 17);
+              },
+              {x});
+    }
+  }
+}
+
+// Weights, both moments and the average after one update; the gaps between segments stay.
+Numbers after_adamw(const Tensors& arenas, const std::vector<AdamWSegment>& segments,
+                    Device device) {
+  Tensors placed;
+  for (const Tensor& arena : arenas) placed.push_back(raw::to(raw::clone(arena), device));
+  StepState state;
+  state.lr = 1e-2;
+  state.grad_scale = 0.25;
+  state.correction1 = 1 - std::pow(0.9, 3);
+  state.correction2 = 1 - std::pow(0.95, 3);
+  state.average_decay = 0.75;
+  const Tensor state_bytes = raw::from_bytes(std::as_bytes(std::span(&state, 1)), device);
+  const Tensor segment_bytes = raw::from_bytes(std::as_bytes(std::span(segments)), device);
+  AdamWArgs args;
+  args.param = placed[0].view();
+  args.grad = placed[1].view();
+  args.exp_avg = placed[2].view();
+  args.exp_avg_sq = placed[3].view();
+  args.average = placed[4].view();
+  args.segments = static_cast<const AdamWSegment*>(segment_bytes.view().data);
+  args.segment_count = std::ssize(segments);
+  args.state = static_cast<const StepState*>(state_bytes.view().data);
+  args.beta2 = 0.95;
+  backend(device).adamw(args);
+  Numbers all;
+  for (const Tensor& arena : placed) all.push_back(numbers(arena));
+  return all;
+}
+
+TEST_CASE("an update of AdamW") {
+  for (const int64_t n : kSizes) {
+    const int64_t half = n / 32 * 16;
+    std::vector<AdamWSegment> segments = {{half, n, 0.05f, 0.5f}};
+    if (half > 0) segments.insert(segments.begin(), {0, half - 5, 0, 1});
+    const Tensor v = random({n}, 4);
+    const Tensors arenas = {random({n}, 1), random({n}, 2), random({n}, 3),
+                            raw::binary(BinaryOp::kMul, v, v), random({n}, 5)};
+    const Numbers want = after_adamw(arenas, segments, Device::kCpu);
+    CHECK(want[0] != numbers(arenas[0]));
+    compare("AdamW of n " + std::to_string(n), want, after_adamw(arenas, segments, Device::kCuda));
   }
 }
 

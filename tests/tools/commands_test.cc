@@ -1,5 +1,6 @@
 // What the commands print and write when all goes well.
 #include <filesystem>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <set>
 
@@ -106,6 +107,30 @@ TEST_CASE("--dry-run says what it would take and writes nothing") {
   }
   CHECK(outcome.out.empty());
   CHECK(folder.names().empty());
+}
+
+TEST_CASE("--profile leaves where the time of some steps went, for people and for a viewer") {
+  const TempFolder folder;
+  const std::string path = folder.file("run");
+  const Outcome outcome = run(tiny_pretrain(path, 4) + Words{"--profile", "2"});
+  INFO(outcome.err);
+  REQUIRE(outcome.status == 0);
+  std::set<std::string> rows;
+  for (const std::string& line : lines_of(slurp(path + "/profile.txt"))) {
+    rows.insert(line.substr(0, line.find("  ")));
+  }
+  std::map<std::string, int> runs;
+  for (const json& event : json::parse(slurp(path + "/profile.json")).at("traceEvents")) {
+    const std::string name = event.at("name");
+    ++runs[name];
+    if (name == "linear") CHECK(event.at("args").at("flop") > 0);
+  }
+  for (const char* name : {"linear", "linear backward", "attention", "adamw"}) {
+    INFO(name);
+    CHECK(rows.contains(name));
+    CHECK(runs[name] > 0);
+  }
+  CHECK(runs["adamw"] == 2);  // one a step, of as many steps as were asked for
 }
 
 TEST_CASE("--log-json: stdout is one record a line and nothing else") {

@@ -2,9 +2,10 @@
 # Runs, on a machine with a GPU, everything that the archive of tools/gpu/pack.sh holds: the op table,
 # the kernels' tests, the golden numbers, the comparison with the CPU, the four tools of
 # compute-sanitizer where it is installed, trainings that must give the same bytes (three alike, and
-# replayed CUDA graphs beside steps queued anew), and the speed of a step with and without graphs and,
-# where there is a PyTorch, beside it.
-# Prints a table; results.json holds the same, one object a line.
+# replayed CUDA graphs beside steps queued anew), the speed and memory of a step with and without graphs
+# and, where there is a PyTorch, beside it, and every op and product beside its limit.
+# Prints a table; results.json holds the same, one object a line; what is longer than a line lies in
+# ops.txt, gemm.txt, profile.txt and results.log.
 # Rule: goes on after a failure, and ends with 1 if there was any.
 set -uo pipefail
 
@@ -20,7 +21,7 @@ limit='timeout 300' # seconds a program may take: a kernel that hangs must not h
 
 # row NAME STATUS SECONDS WHAT
 row() {
-  printf '%-44s %-8s %7s s  %s\n' "$1" "$2" "$3" "$4"
+  printf '%-47s %-8s %7s s  %s\n' "$1" "$2" "$3" "$4"
   printf '{"check": "%s", "status": "%s", "seconds": %s, "figures": "%s"}\n' \
     "$1" "$2" "$3" "${4//\"/\'}" >> "$json"
 }
@@ -30,11 +31,11 @@ check() {
   local name=$1 start=$SECONDS status=passed output
   shift
   output=$("$@" 2>&1) || {
-    status=FAILED
+    [[ $? == 124 ]] && status='too slow' || status=FAILED # 124: timeout's
     failed=1
   }
   printf '== %s: %s\n%s\n' "$name" "$*" "$output" >> "$log"
-  row "$name" "$status" $((SECONDS - start)) "$(grep -v '^ *$' <<< "$output" | grep -v '^=*$' | tail -n 1 | cut -c 1-90)"
+  row "$name" "$status" $((SECONDS - start)) "$(grep -v '^ *$' <<< "$output" | grep -v '^=*$' | tail -n 1 | cut -c 1-120)"
 }
 
 # sum_of_training FOLDER FLAGS...: of the last checkpoint of a short training on the device.
@@ -80,20 +81,45 @@ graph_is_eager() {
   echo "the same bytes in f32, bf16 and f16"
 }
 
+# number KEY LINE: the number of that name in a line of JSON.
+number() { sed -E "s/.*\"$1\":([-+.0-9e]+).*/\1/" <<< "$2"; }
+
+# What a card multiplies in 16 bits, dense, by its maker's word (TFLOP/s): of H100 and H200 alone.
+card_tflops=''
+vit_b=(--device cuda --arch vit_base --image-size 224)
+
 # step_speed BATCH PRECISION FLAGS...: of a step; the whole line goes into the log.
 step_speed() {
-  local line
-  line=$($limit bin/tessera_cuda bench step --device cuda --arch vit_base --image-size 224 \
-    --batch-size "$1" --precision "$2" --json "${@:3}") || return 1
+  local line of_card=''
+  line=$($limit bin/tessera_cuda bench step "${vit_b[@]}" --batch-size "$1" --precision "$2" --json "${@:3}") || return
   echo "$line"
-  sed -E 's/.*"images_per_s":([0-9.]+).*"utilisation":([0-9.]+).*"peak_rss_mb":.*/\1 images per s, utilisation \2/' <<< "$line"
+  if [[ $2 != f32 && -n $card_tflops ]]; then
+    of_card=$(awk -v rate="$(number images_per_s "$line")" -v work="$(number gflop_per_image "$line")" \
+      -v card="$card_tflops" 'BEGIN { printf ", %.1f %% of %s TFLOP/s", rate * work / 10 / card, card }')
+  fi
+  awk -v rate="$(number images_per_s "$line")" -v of_peak="$(number utilisation "$line")" -v of_card="$of_card" \
+    -v mebibytes="$(number tensor_peak_mb "$line")" 'BEGIN {
+      printf "%.1f images/s, %.1f %% of a large product%s, peak %.0f MiB on the device\n",
+        rate, 100 * of_peak, of_card, mebibytes }'
+}
+
+# in_file FILE COMMAND...: all that it says goes into the file; the last line is where, and how much.
+in_file() {
+  local file=$1
+  shift
+  "$@" > "$file" 2>&1 || {
+    local status=$?
+    cat "$file"
+    return $status
+  }
+  echo "$file, $(wc -l < "$file") lines"
 }
 
 # beside_pytorch FLAGS...: both programs in turn; the last line is the ratio to the faster.
 beside_pytorch() {
   local table
   table=$($limit python3 compare/pytorch_step.py --device cuda --tessera bin/tessera_cuda --arch vit_base \
-    --image-size 224 --patch-size 16 --python "$(command -v python3)" "$@") || return 1
+    --image-size 224 --patch-size 16 --python "$(command -v python3)" "$@") || return
   echo "$table"
   grep 'against the fastest' <<< "$table"
 }
@@ -120,6 +146,7 @@ bin/tessera_cuda --version > /dev/null 2> needs.log || {
 }
 bin/tessera_cuda info | tee -a "$log"
 bin/tessera_cuda info --device cuda > /dev/null || exit 1 # says why there is no device
+[[ $(bin/tessera_cuda info | grep '^cuda ') == *H[12]00* ]] && card_tflops=989
 echo
 check 'op table' $limit bin/cuda_test
 check 'kernels' $limit bin/cuda_kernels_test
@@ -139,6 +166,12 @@ check 'ViT-B/16 step, batch 256, bf16' step_speed 256 bf16
 check 'ViT-B/16 step, batch 256, bf16, no graph' step_speed 256 bf16 --no-graph
 check 'ViT-B/16 step, batch 16, bf16' step_speed 16 bf16
 check 'ViT-B/16 step, batch 16, bf16, no graph' step_speed 16 bf16 --no-graph
+check 'ViT-B/16 step op by op, batch 256, bf16' in_file profile.txt $limit bin/tessera_cuda bench step \
+  "${vit_b[@]}" --batch-size 256 --precision bf16 --profile
+check 'every op, batch 64, bf16' in_file ops.txt timeout 900 bin/tessera_cuda bench ops --device cuda \
+  --batch-size 64 --precision bf16
+check 'every product, batch 256, bf16' in_file gemm.txt timeout 900 bin/tessera_cuda bench gemm "${vit_b[@]}" \
+  --batch-size 256 --precision bf16
 if python3 -c 'import torch' 2> /dev/null; then
   check 'ViT-B/16 step beside PyTorch, batch 256, bf16' beside_pytorch --batch-size 256 --precision bf16
 else
@@ -149,10 +182,12 @@ if sanitizer=$(PATH=$PATH:/usr/local/cuda/bin command -v compute-sanitizer); the
     options=(--tool "$tool" --error-exitcode 1)
     # One test fills the device on purpose; memcheck would count the refusal.
     [[ $tool == memcheck ]] && options+=(--report-api-errors no)
-    for program in parity_on_gpu_test cuda_kernels_test attention_on_gpu_test loader_on_gpu_test \
-      graph_on_gpu_test; do
+    for program in parity_on_gpu_test cuda_kernels_test attention_on_gpu_test conv_on_gpu_test \
+      loader_on_gpu_test graph_on_gpu_test cuda_gemm_implementations_test cuda_fused_bits_test; do
       check "$tool over $program" $limit "$sanitizer" "${options[@]}" "bin/$program"
     done
+    # The op table runs every kernel at many sizes, and every access is watched: far more than others do.
+    check "$tool over cuda_test" timeout 3600 "$sanitizer" "${options[@]}" bin/cuda_test
   done
 else
   row 'memcheck, racecheck, initcheck, synccheck' skipped 0 'compute-sanitizer is not installed'
