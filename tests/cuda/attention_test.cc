@@ -169,6 +169,17 @@ TEST_CASE("scores far from 0") {
   }
 }
 
+TEST_CASE("heads wider than any card's tensor cores, and wider than is known") {
+  const Sizes wide{2, 2, 9, 35, 256, true};
+  const Inputs in = make(wide, DType::kF32);
+  const Outcome want = run(in, DType::kF64, DType::kF64, Road::kCpu);
+  for (const DType dtype : {DType::kF32, DType::kF64}) {
+    compare(name_of(dtype), run(in, dtype, dtype, Road::kRows), want, dtype);
+  }
+  const Inputs wider = make({1, 1, 3, 3, 257}, DType::kF32);
+  CHECK_THROWS_WITH(run(wider, DType::kF32, DType::kF32, Road::kRows), Catch::Contains("257"));
+}
+
 TEST_CASE("every run gives the same bits") {
   const Sizes s{18, 2, 33, 65, 32, true};
   const Inputs in = make(s, DType::kBF16);
