@@ -92,7 +92,9 @@ void FinetuneFlags::add_model_flags() {
   begin_group("Model");
   add_path("checkpoint", "PATH", "the encoder: a checkpoint, or a run's folder: its newest",
            checkpoint_, Role::kOrigin);
-  add("from-scratch", "", "random weights: the same training without the pre-training",
+  add("from-scratch", "",
+      "random weights, such as the checkpoint's pre-training began with: the same\n"
+      "training without it",
       recipe.from_scratch);
   add("arch", "NAME",
       "with --from-scratch and without --checkpoint; else refuse another\n"
@@ -120,7 +122,7 @@ void FinetuneFlags::add_regularisation_flags() {
 }
 
 std::string FinetuneFlags::encoder_file() const {
-  return recipe.from_scratch || goes_on() ? "" : CheckpointFlags{checkpoint_, ""}.path();
+  return checkpoint_.empty() || goes_on() ? "" : CheckpointFlags{checkpoint_, ""}.path();
 }
 
 bool FinetuneFlags::comes_first(const std::string& flag) const {

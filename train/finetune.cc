@@ -123,8 +123,10 @@ VitClassifier& FinetuneTask::build(bool checkpoint_activations) {
   if (!checkpoint_.empty()) {
     const Checkpoint file(checkpoint_);
     const PretrainedEncoder encoder = encoder_in(file);
-    load_encoder(*model_, file.weights(), encoder.config.grid());
-    recipe_.encoder = encoder.id;
+    load_encoder(*model_,
+                 recipe_.from_scratch ? untrained_weights(file, recipe_.seed) : file.weights(),
+                 encoder.config.grid());
+    if (!recipe_.from_scratch) recipe_.encoder = encoder.id;
   }
   if (recipe_.unfreeze_blocks >= 0) model_->train_last_blocks(recipe_.unfreeze_blocks);
   model_->set_checkpointing(checkpoint_activations);

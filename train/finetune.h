@@ -41,7 +41,8 @@ struct FinetuneRecipe : TrainingRecipe {
 
 class FinetuneTask : public TrainingTask {
  public:
-  // checkpoint: where the encoder is. "": weights are random, or come from the run that is resumed.
+  // checkpoint: where the encoder is, or, from scratch, whose beginning is to be trained instead.
+  // "": weights are a classifier's own random ones, or come from the run that is resumed.
   explicit FinetuneTask(const FinetuneRecipe& recipe, const std::string& checkpoint = "")
       : recipe_(recipe), checkpoint_(checkpoint) {}
 

@@ -3,6 +3,8 @@
 // refused by name.
 #pragma once
 
+#include <cstdint>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -23,5 +25,8 @@ struct PretrainedEncoder {
 
 // UsageError: the checkpoint of a task that trains no encoder.
 PretrainedEncoder encoder_in(const Checkpoint& checkpoint);
+
+// Weights as the checkpoint's training began with, drawn from `seed`; an Error as above.
+std::map<std::string, Tensor> untrained_weights(const Checkpoint& checkpoint, uint64_t seed);
 
 }  // namespace tessera

@@ -140,6 +140,34 @@ TEST_CASE("the tower is the checkpoint's, the head is new, the recipe says whose
   CHECK(random.recipe().encoder.empty());
 }
 
+TEST_CASE(
+    "from scratch the tower is what the checkpoint's training began with, of the run's seed") {
+  const TempFolder folder;
+  const std::string path = folder.file("mae.safetensors");
+  const auto trained = save_mae(path);
+  FinetuneRecipe recipe = small_recipe();
+  recipe.from_scratch = true;
+  recipe.seed = 9;
+  FinetuneTask task(recipe, path);
+  task.take_classes(kNames);
+  const auto weights = weights_of(task.build(false));
+  const auto begun = weights_of(Mae(small_mae().model, 9));
+  CHECK(task.recipe().encoder.empty());
+  int compared = 0;
+  for (const auto& [name, values] : weights) {
+    if (!begun.contains(name) || name.starts_with("norm.")) continue;
+    INFO(name);
+    CHECK(values == begun.at(name));
+    // Norms, biases and sin-cos positions are the same at every beginning.
+    if (name.ends_with(".weight") && name.find("norm") == name.npos) {
+      CHECK(values != trained.at(name));
+      ++compared;
+    }
+  }
+  CHECK(compared == 3 * 4 + 1);
+  CHECK(weights.at("pos_embed") == trained.at("pos_embed"));
+}
+
 TEST_CASE("a checkpoint of a training without an encoder is refused by name") {
   const TempFolder folder;
   const std::string path = folder.file("odd.safetensors");
