@@ -10,6 +10,8 @@
 namespace tessera {
 namespace {
 
+constexpr double kOfView = 10;  // times a copy's speed; what lies in caches has twice or thrice it
+
 double bytes_of(const std::vector<Tensor>& tensors) {
   double bytes = 0;
   for (const Tensor& t : tensors) {
@@ -100,8 +102,11 @@ std::string Profile::table(int64_t steps, const Limits& limits) const {
                   "share", "MB", "GFLOP", "GB/s", "GFLOP/s", "of limit");
   double seen = 0;
   const auto add = [&](const Row& row) {
-    const double bytes = row.bytes / row.seconds, flops = row.flops / row.seconds;
-    const double reached = row.flops > 0 ? flops / limits.flops : bytes / limits.bytes;
+    const double flops = row.flops / row.seconds;
+    double bytes = row.bytes / row.seconds;
+    double reached = row.flops > 0 ? flops / limits.flops : bytes / limits.bytes;
+    // So far beyond the limit nothing was moved: a view.
+    if (row.flops == 0 && limits.bytes > 0 && reached > kOfView) bytes = reached = 0;
     const auto known = [](double x, int digits) {
       return x > 0 ? fmt::format("{:.{}f}", x, digits) : "";
     };

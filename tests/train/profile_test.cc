@@ -67,15 +67,16 @@ TEST_CASE("the table holds products against a product and the rest against a cop
   Profile profile(Device::kCpu);
   (void)matmul(x, x);
   (void)relu(x);
+  (void)permute(x, {1, 0});
   const std::vector<Profile::Row> rows = profile.rows();
   const auto share = [](double reached, double limit) {
     return fmt::format("{:.0f} %\n", 100 * reached / limit);
   };
   const Profile::Row &product = row_of(rows, "matmul"), &map = row_of(rows, "relu");
-  const std::string table = profile.table(1, {.flops = 1e9, .bytes = 2e9});
+  const std::string table = profile.table(1, {.flops = 1e9, .bytes = 1e11});
   CHECK_THAT(table, Contains("of limit") && Contains("between them"));
   CHECK_THAT(table, Contains(share(product.flops / product.seconds, 1e9)));
-  CHECK_THAT(table, Contains(share(map.bytes / map.seconds, 2e9)));
+  CHECK_THAT(table, Contains(share(map.bytes / map.seconds, 1e11)));
   // Amounts are those of a step: 3 and 2 times 640 * 640 floats, 2 * 640^3 FLOP; of two, half.
   const auto line_of = [](const std::string& text, const std::string& op) {
     const size_t at = text.find(op + " ");
@@ -85,6 +86,10 @@ TEST_CASE("the table holds products against a product and the rest against a cop
   CHECK_THAT(line_of(table, "matmul"), Contains(" 4.92 ") && Contains(" 0.524 "));
   CHECK_THAT(line_of(table, "relu"), Contains(" 3.28 "));
   CHECK_THAT(line_of(profile.table(2, {}), "matmul"), Contains(" 2.46 ") && Contains(" 0.262 "));
+  // A view moves nothing: of the limit it has no share, of the time alone.
+  const std::string view = table.substr(
+      table.find("permute"), table.find('\n', table.find("permute")) - table.find("permute"));
+  CHECK(std::count(view.begin(), view.end(), '%') == 1);
   // Nothing is known: nothing is said.
   CHECK_THAT(profile.table(1, {}), !Contains("inf") && !Contains("nan"));
 }
