@@ -1,6 +1,7 @@
 // What a profile counts, and by whose clock: ops of known shapes, watched.
 #include "train/profile.h"
 
+#include <algorithm>
 #include <catch2/catch.hpp>
 #include <nlohmann/json.hpp>
 
