@@ -170,7 +170,8 @@ Tensor interpolate(const Tensor& x, int64_t height, int64_t width, InterpolateMo
                    bool align_corners, bool antialias) {
   check_picture("interpolate", x);
   check_size("interpolate", height, width);
-  if (mode == InterpolateMode::kNearest && height % x.size(2) == 0 && width % x.size(3) == 0) {
+  if (mode == InterpolateMode::kNearest && !align_corners && height % x.size(2) == 0 &&
+      width % x.size(3) == 0) {
     return repeated(x, height / x.size(2), width / x.size(3));
   }
   return resample(x, interpolation_weights(x.size(2), height, mode, align_corners, antialias),

@@ -110,7 +110,10 @@ class Plan {
   Plan(const Operand& left, const Operand& right, const Operand& c, int64_t batches, bool bias)
       : left_(left, batches), right_(right, batches), c_(c, batches) {
     const bool wide = c.view.dtype == DType::kF64;
-    const bool tf32 = c.view.dtype == DType::kF32 && Tf32::allowed();
+    // Of f32 factors: a weight's gradient in f32 may come from 16 bits.
+    const bool f32 = c.view.dtype == DType::kF32 && left.view.dtype == DType::kF32 &&
+                     right.view.dtype == DType::kF32;
+    const bool tf32 = f32 && Tf32::allowed();
     check(cublasLtMatmulDescCreate(&product_,
                                    wide   ? CUBLAS_COMPUTE_64F
                                    : tf32 ? CUBLAS_COMPUTE_32F_FAST_TF32

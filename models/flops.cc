@@ -92,13 +92,15 @@ ModelCost cost_of_tower(const VitConfig& c, int64_t head_parameters, double head
   const double embed = double(c.patches() * c.patch_values()) * dim;
   set_flops(cost, embed, depth * block.macs(n) + head_macs);
   // Layer scale keeps what it multiplies, once in each half.
-  const double scaled = (memory.checkpoint_activations ? 1 : depth) * n * double(scales);
-  cost.activation_bytes =
-      kRoom * (4 * (double(c.patches() * c.patch_values()) + head_kept) +
-               double(size_of(memory.precision)) * scaled + kept_by(block, depth, n, memory)) +
-      bytes_at_work(c, memory);
+  const double at_once = memory.checkpoint_activations ? 1 : depth;  // blocks whose inside is there
+  const double scaled = double(size_of(memory.precision)) * at_once * n * double(scales);
+  cost.activation_bytes = kRoom * 4 * (double(c.patches() * c.patch_values()) + head_kept);
+  if (c.depth > 0) {
+    cost.activation_bytes +=
+        kRoom * (scaled + kept_by(block, depth, n, memory)) + bytes_at_work(c, memory);
+  }
   // Every block keeps the relative bias that it added, of a shared table or its own.
-  cost.batch_bytes = tables > 0 ? 4 * depth * double(c.heads) * n * n : 0;
+  cost.batch_bytes = tables > 0 ? 4 * at_once * double(c.heads) * n * n : 0;
   return cost;
 }
 
@@ -149,14 +151,17 @@ ModelCost cost_of(const ClassifierConfig& c, int64_t frozen_blocks, const StepMe
   ModelCost cost = cost_of_tower(c, 2 * c.dim + linear_parameters(c.dim, c.classes), dim * classes,
                                  2 * dim + 2 * classes, memory);
   if (frozen_blocks < 0) return cost;
-  VitConfig below = c;
+  // What is below goes forward and keeps nothing, not even the patches' vectors.
+  VitConfig below = c, above = c;
   below.depth = frozen_blocks;
-  const ModelCost frozen = cost_of_tower(below, 0, 0, 0, memory);  // goes forward and keeps nothing
+  above.depth = c.depth - frozen_blocks;
+  const ModelCost frozen = cost_of_tower(below, 0, 0, 0, memory);
+  const ModelCost learning = cost_of_tower(above, 0, 0, 2 * dim + 2 * classes, memory);
   cost.trained_parameters -= frozen.parameters;
   cost.step_flops -= frozen.step_flops - frozen.forward_flops;
-  cost.activation_bytes -= frozen.activation_bytes;
-  if (frozen_blocks < c.depth) cost.activation_bytes += bytes_at_work(c, memory);
-  cost.batch_bytes -= frozen.batch_bytes;
+  cost.activation_bytes =
+      learning.activation_bytes - kRoom * 4 * double(c.patches() * c.patch_values());
+  cost.batch_bytes = learning.batch_bytes;
   return cost;
 }
 

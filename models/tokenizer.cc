@@ -5,6 +5,7 @@
 
 #include "autograd/functions.h"
 #include "autograd/tape.h"
+#include "engine/backend.h"
 #include "engine/raw.h"
 
 namespace tessera {
@@ -29,6 +30,7 @@ Tensor kl_to_uniform(const Tensor& logits) {
 
 Tensor Tokenizer::encode(const Tensor& pictures) const {
   const NoGrad no_grad;
+  const Tf32 exact(false);  // ids must not depend on how a run multiplies
   return raw::to(argmax(logits(prepare(raw::to(pictures, device()))), 1), pictures.device());
 }
 

@@ -193,6 +193,8 @@ struct GemmBench {
         {"processor", "processor", backend(device).describe()},
         {"threads", "", num_threads()},
         {"precision", "", precision},
+        {"tf32", "", tf32},
+        {"sets", "", sets},
         {"product_peak_gflops", "product peak", limits.flops * 1e-9, "GFLOP/s (measured now)"}};
     r.columns = {{"model", "model"}, {"product", "product"},
                  {"pass", "pass"},   {"m", "M"},

@@ -141,6 +141,7 @@ struct OpsBench {
         {"processor", "processor", backend(device).describe()},
         {"threads", "", num_threads()},
         {"precision", "", precision},
+        {"tf32", "", tf32},
         {"batch_size", "", batch},
         {"product_peak_gflops", "product peak", limits.flops * 1e-9, "GFLOP/s (measured now)"},
         {"copy_gb_per_s", "large copy", limits.bytes * 1e-9,

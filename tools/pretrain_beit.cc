@@ -93,8 +93,10 @@ class BeitFlags : public TrainingFlags {
       recipe.model.patch =
           default_patch(published_patch_, recipe.model.image_height, recipe.model.image_width);
     }
-    // A run that goes on knows its own; one from before there was jitter has none.
-    if (!given("color-jitter") && !goes_on() && recipe.augment == Augment::kCropFlip) {
+    // A run that goes on knows its own; one from before there was jitter has none, and so has its
+    // config.toml.
+    const bool new_settings = !goes_on() && !has_settings_file();
+    if (!given("color-jitter") && new_settings && recipe.augment == Augment::kCropFlip) {
       recipe.color_jitter = BeitRecipe::kReferenceJitter;
     }
   }

@@ -82,6 +82,8 @@ class TrainingFlags {
   bool given(const std::string& name) const;
   // Whether --resume found a checkpoint, which knows all of the recipe.
   bool goes_on() const { return goes_on_; }
+  // Whether a file gave settings. A program writes all that it has: what is missing there was not.
+  bool has_settings_file() const { return has_settings_file_; }
 
   // For a new run: the flags that come first have been applied, no other has; and: all have been.
   virtual bool comes_first(const std::string& flag) const { return flag == "arch"; }
@@ -112,6 +114,7 @@ class TrainingFlags {
   std::string group_;        // of the flags being added
   std::vector<Flag> flags_;  // in the order in which they are applied and written
   std::string config_file_;
+  bool has_settings_file_ = false;
   bool goes_on_ = false;
 };
 

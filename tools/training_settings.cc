@@ -165,6 +165,7 @@ void TrainingFlags::read_config(const std::string& path) {
   std::ifstream file(path);
   TESSERA_CHECK_USAGE(file && fs::is_regular_file(path), "--config {}: no such file", path);
   std::istringstream text(without_comments(file));
+  has_settings_file_ = true;
   CLI::ConfigTOML reader;
   reader.comment('\0');
   for (const CLI::ConfigItem& item : reader.from_config(text)) {

@@ -174,7 +174,6 @@ Tensor BeitTask::seen(const Tensor& pictures) const {
 
 Tensor BeitTask::tokens_of(const Tensor& pictures) const {
   const Autocast full(DType::kF32);  // ids must not depend on the run's precision
-  const Tf32 exact(false);
   const ObservedWork work("tokenizer");
   // A part of the batch at a time: logits are as many as the codebook has tokens.
   const int64_t count = pictures.size(0);

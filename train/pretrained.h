@@ -26,7 +26,8 @@ struct PretrainedEncoder {
 // UsageError: the checkpoint of a task that trains no encoder.
 PretrainedEncoder encoder_in(const Checkpoint& checkpoint);
 
-// Weights as the checkpoint's training began with, drawn from `seed`; an Error as above.
+// Random weights, drawn from `seed` as the checkpoint's pre-training draws its first; of a
+// classifier a classifier's own, whatever encoder it was made of. An Error as above.
 std::map<std::string, Tensor> untrained_weights(const Checkpoint& checkpoint, uint64_t seed);
 
 }  // namespace tessera

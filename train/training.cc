@@ -318,7 +318,12 @@ class Training {
   }
 
   void write_profile(int64_t steps) {
-    const Limits limits = measure_limits(recipe_.precision, options_.device);
+    Limits limits;  // a profile without them is better than no run
+    try {
+      limits = measure_limits(recipe_.precision, options_.device);
+    } catch (const Error& error) {
+      progress_->say(fmt::format("warning: no limits in the profile: {}", error.what()));
+    }
     const std::string table = profile_->table(steps, limits), trace = profile_->chrome_trace();
     profile_.reset();
     const std::string text = folder_->path() + "/profile.txt",

@@ -205,6 +205,11 @@ TEST_CASE("frozen blocks cost their forward pass, and keep nothing") {
     CHECK(part.step_flops == Approx(whole.forward_flops * (1 + 2 * share)).epsilon(0.01));
     const double peak = peak_of(model, [&] { return cross_entropy(model(imgs), labels); });
     CHECK(peak == Approx(double(batch) * part.activation_bytes + part.batch_bytes).epsilon(0.1));
+    model.set_checkpointing(true);
+    const ModelCost again = cost_of(config, config.depth - trained, {DType::kF32, true});
+    const double checkpointed = peak_of(model, [&] { return cross_entropy(model(imgs), labels); });
+    CHECK(checkpointed ==
+          Approx(double(batch) * again.activation_bytes + again.batch_bytes).epsilon(0.25));
   }
 }
 

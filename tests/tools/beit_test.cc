@@ -321,6 +321,10 @@ TEST_CASE(
   hide("/config.toml", "color-jitter = 0\n", "");
   REQUIRE(run({"pretrain", "beit", "--resume", "--out", without}).status == 0);
   CHECK(slurp(without + checkpoint_name(8)) == end);
+  const std::string anew = folder.file("anew");
+  REQUIRE(run({"pretrain", "beit", "--config", without + "/config.toml", "--out", anew}).status ==
+          0);
+  CHECK(slurp(anew + checkpoint_name(8)) == end);
 }
 
 TEST_CASE("config.toml of BEiT and of tokenizers makes the same run again") {
