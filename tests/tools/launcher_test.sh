@@ -55,7 +55,8 @@ sleep 0.01
 touch "$clone/engine/tensor.cc"
 touch "$TEST_TMPDIR/broken"
 log=$XDG_CACHE_HOME/tessera/${clone//\//%}/build.log
-expect "tessera: the build failed; the whole output is in $log; TESSERA_CUDA=0 builds without CUDA" //tools:tessera_cuda "${here[@]}" TESSERA_CUDA=1
+expect "tessera: the build failed; the whole output is in $log; TESSERA_CUDA=0 builds without CUDA" \
+  //tools:tessera_cuda "${here[@]}" TESSERA_CUDA=1
 rm "$TEST_TMPDIR/broken"
 expect "$with" //tools:tessera_cuda "${here[@]}" TESSERA_CUDA=1
 expect "$plain" //tools:tessera "${here[@]}" TESSERA_CUDA=0
