@@ -44,16 +44,23 @@ void check_plain(const char* library, const GemmArgs& args, bool known_dtype) {
 // oneDNN's state: its matmul primitives are kept, since making one costs as much as a small
 // product.
 struct OneDnn {
+  struct Product {
+    dnnl::matmul multiply;
+    dnnl::memory packed_b;  // where b goes first; empty where it is read as it lies
+  };
   dnnl::engine engine{dnnl::engine::kind::cpu, 0};
   dnnl::stream stream{engine};
-  std::map<std::vector<double>, dnnl::matmul> products;
+  std::map<std::vector<double>, Product> products;
 };
 
-void run_matmul(const GemmArgs& args) {
+// With `pack`, b is brought into the order that oneDNN likes best, in every call. That is what
+// packing a weight once a step costs: forward and dgrad read it once each, in orders of their own.
+void run_matmul(const GemmArgs& args, bool pack) {
   using dnnl::memory;
   const bool bf16 = args.c.dtype == DType::kBF16;
   static OneDnn& library = *new OneDnn;  // outlives the library's own statics
-  std::vector<double> key = {double(bf16), double(num_threads()), args.alpha, args.beta};
+  std::vector<double> key = {double(bf16), double(pack), double(num_threads()), args.alpha,
+                             args.beta};
   const auto layout = [&](const View& v) {
     const bool shared = v.stride[0] == 0;  // over the batch, or a batch of one
     const memory::dims shape = {shared ? 1 : v.shape[0], v.shape[1], v.shape[2]};
@@ -74,22 +81,31 @@ void run_matmul(const GemmArgs& args) {
       after.append_sum(static_cast<float>(args.beta));
       attributes.set_post_ops(after);
     }
-    const dnnl::matmul::primitive_desc plan({a, b, c}, attributes, library.engine);
-    product = library.products.emplace(key, dnnl::matmul(plan)).first;
+    const memory::desc any(b.dims(), b.data_type(), memory::format_tag::any);
+    const dnnl::matmul::primitive_desc plan({a, pack ? any : b, c}, attributes, library.engine);
+    const memory packed = pack ? memory(plan.weights_desc(), library.engine) : memory();
+    product = library.products.emplace(key, OneDnn::Product{dnnl::matmul(plan), packed}).first;
   }
   const auto at = [&](const memory::desc& desc, const View& v) {
     return memory(desc, library.engine, v.data);
   };
-  product->second.execute(library.stream, {{DNNL_ARG_SRC, at(a, args.a)},
-                                           {DNNL_ARG_WEIGHTS, at(b, args.b)},
-                                           {DNNL_ARG_DST, at(c, args.c)}});
+  memory weights = at(b, args.b);
+  if (pack) {
+    memory packed = product->second.packed_b;
+    dnnl::reorder(weights, packed).execute(library.stream, weights, packed);
+    weights = packed;
+  }
+  product->second.multiply.execute(
+      library.stream,
+      {{DNNL_ARG_SRC, at(a, args.a)}, {DNNL_ARG_WEIGHTS, weights}, {DNNL_ARG_DST, at(c, args.c)}});
   library.stream.wait();
 }
 
+template <bool kPack>
 void onednn_gemm(const GemmArgs& args) {
   check_plain("oneDNN", args, args.c.dtype == DType::kBF16 || args.c.dtype == DType::kF32);
   try {
-    run_matmul(args);
+    run_matmul(args, kPack);
   } catch (const dnnl::error& error) {
     throw Error(fmt::format("[gemm] oneDNN: {}", error.what()));
   }
@@ -155,10 +171,13 @@ void openblas_gemm(const GemmArgs& args) {
 std::vector<GemmImplementation> gemm_implementations() {
   std::vector<GemmImplementation> all = {
       {"tessera", {DType::kF32, DType::kBF16, DType::kF16, DType::kF64}, gemm},
-      {"onednn", {DType::kF32}, onednn_gemm},
+      {"onednn", {DType::kF32}, onednn_gemm<false>},
+      {"onednn-packed", {DType::kF32}, onednn_gemm<true>},
       {"eigen", {DType::kF32}, eigen_gemm}};
   constexpr int kBf16 = dnnl_cpu_isa_avx512_core_bf16;  // a set of bits; without it oneDNN emulates
-  if ((dnnl_get_effective_cpu_isa() & kBf16) == kBf16) all[1].dtypes.push_back(DType::kBF16);
+  if ((dnnl_get_effective_cpu_isa() & kBf16) == kBf16) {
+    for (const size_t i : {1, 2}) all[i].dtypes.push_back(DType::kBF16);
+  }
   if (has_bf16_products()) {
     all.push_back({"tessera-bf16", {DType::kBF16}, [](const GemmArgs& a) { gemm_bf16(a, true); }});
     all.push_back({"tessera-f32", {DType::kBF16}, [](const GemmArgs& a) { gemm_bf16(a, false); }});
