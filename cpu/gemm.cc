@@ -1,8 +1,10 @@
 // Products of any floating dtype, strides and batch: a grid of tiles, one `multiply` each.
-// Rule: the grid depends on the shape alone, a tile is computed by one thread from start to end,
-// and so no result depends on the number of threads.
+// Rule: a tile is computed by one thread from start to end, and no result depends on the number of
+// threads: what is cut along k, or goes to a library whose sums depend on the tile, is cut by its
+// shape alone; other tiles may follow the threads.
 #include <algorithm>
 #include <functional>
+#include <numeric>
 
 #include "cpu/kernels.h"
 #include "cpu/lanes.h"
@@ -26,6 +28,10 @@ struct Grid {
 
 int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
+// The shortest side of a piece that a product of this depth is cut into.
+constexpr int64_t kShallow = 1536;
+int64_t least_side(int64_t k) { return k < kShallow ? 64 : 192; }
+
 // Tiles of at most 400 x 768, an even number and at least four of them where the product is worth
 // it. Share of one whole dnnl_sgemm's speed on one core of an Emerald Rapids (150-175 GFLOP/s), for
 // the 78 products of ViT-B (8 images), its MAE decoder and ViT-tiny (128 images):
@@ -35,7 +41,7 @@ int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 // A weight gradient that is small and deep is cut along k instead: (96, 96, 8320) gives 157 in
 // parts, 142 in tiles of 96 x 48, 108 in tiles of 48 x 48.
 Grid choose_grid(int64_t batch, int64_t m, int64_t n, int64_t k) {
-  constexpr int64_t kRows = 400, kCols = 768, kTiles = 4, kShallow = 1536;
+  constexpr int64_t kRows = 400, kCols = 768, kTiles = 4;
   constexpr double kWorthCutting = 4e6;  // multiplications; about 50 us
   Grid grid{{m, ceil_div(m, kRows)}, {n, ceil_div(n, kCols)}, 1};
   if (static_cast<double>(batch * m * n) * static_cast<double>(k) < kWorthCutting) return grid;
@@ -48,12 +54,29 @@ Grid choose_grid(int64_t batch, int64_t m, int64_t n, int64_t k) {
     ++(rows >= cols ? grid.rows : grid.cols).pieces;
     return true;
   };
-  while (!enough() && cut_longer(k < kShallow ? 64 : 192)) {
+  while (!enough() && cut_longer(least_side(k))) {
   }
   if (batch * grid.tiles() < kTiles && k >= kShallow) {
     grid.parts = std::min<int64_t>(8, k / 1024 * 2);
   }
   return grid;
+}
+
+// One strip of the longer side for each thread, where f32 sums land in c itself. oneDNN packs an
+// operand anew for every tile, a tenth of the time of wgrad's, and so wide tiles are fast; where a
+// bias is added to a tile, or it is rounded or widened, small ones are, which stay in the cache.
+// Two threads, operands that no cache holds, GFLOP/s in strips and in the tiles of choose_grid:
+//   ViT-B, batch 32: wgrad of fc1 386, 346; of fc2 396, 371; of proj 416, 393; dgrad of fc2 404,
+//   375 batch 8:         wgrad of fc1 354, 361; of fc2 363, 351; of proj 399, 376; dgrad of fc2
+//   350, 361
+// multiply.cc adds every element's products in order of k, so where a strip ends changes no bit.
+Grid in_strips(const Grid& tiles, int64_t batch, int64_t k) {
+  const int64_t m = tiles.rows.n, n = tiles.cols.n;
+  const int64_t strips = num_threads() / std::gcd(batch, int64_t{num_threads()});
+  if (tiles.parts > 1 || tiles.tiles() == 1 || std::max(m, n) / strips < least_side(k)) {
+    return tiles;
+  }
+  return m >= n ? Grid{{m, strips}, {n, 1}, 1} : Grid{{m, 1}, {n, strips}, 1};
 }
 
 // A (rows, cols) piece of an operand as C, read in place where it is that already.
@@ -145,18 +168,21 @@ void finish_tile(const GemmArgs& args, const Tile& t, const C* product, int64_t 
   }
 }
 
+// Whether sums may land in c, on top of what is there when beta is 1.
+bool is_plain(const GemmArgs& args) {
+  return args.alpha == 1 && (args.beta == 0 || args.beta == 1);
+}
+
 template <class C>
 void compute_tile(const Job& job, const Tile& t) {
   const GemmArgs& args = job.args;
   const int64_t k = args.a.shape[2];
-  const bool plain = args.alpha == 1 && (args.beta == 0 || args.beta == 1);
-  if (args.c.dtype != DTypeOf<C>::value || !plain) {
+  if (args.c.dtype != DTypeOf<C>::value || !is_plain(args)) {
     C* product = thread_scratch<C>(2, t.rows() * t.cols());
     multiply_tile(job, t, 0, k, false, product, t.cols());
     finish_tile(args, t, product, t.cols());
     return;
   }
-  // The common case lands in c itself, on top of what is there when beta is 1.
   C* c = static_cast<C*>(at(args.c, t.b, t.i0, t.j0));
   multiply_tile(job, t, 0, k, args.beta == 1, c, args.c.stride[1]);
   const C* bias = read_bias<C>(args.bias, t);
@@ -196,7 +222,10 @@ void run(const Job& job) {
   const int64_t batch = args.c.shape[0], m = args.c.shape[1], n = args.c.shape[2];
   const int64_t k = args.a.shape[2];
   if (batch * m * n == 0) return;
-  const Grid grid = choose_grid(batch, m, n, k);
+  const bool plain_f32 = args.a.dtype == DType::kF32 && args.b.dtype == DType::kF32 &&
+                         args.c.dtype == DType::kF32 && is_plain(args) && args.bias.data == nullptr;
+  const Grid tiles_of_shape = choose_grid(batch, m, n, k);
+  const Grid grid = plain_f32 ? in_strips(tiles_of_shape, batch, k) : tiles_of_shape;
   const int64_t tiles = grid.tiles();
   const auto tile_at = [&](int64_t t) {
     const int64_t i = t % tiles / grid.cols.pieces, j = t % grid.cols.pieces;

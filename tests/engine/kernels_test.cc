@@ -101,7 +101,37 @@ TEST_CASE("gemm_into overwrites with beta 0 and adds with beta 1") {
                     Catch::Contains("[gemm_into]") && Catch::Contains("(3, 4)"));
 }
 
-// Loshchilov and Hutter in f64, in the order PyTorch documents.
+// Sizes above what one task does, odd and even, shallow and deep.
+TEST_CASE("a product has the same bits on one thread and on several") {
+  struct Size {
+    int64_t m, n, k;
+  };
+  const int threads_before = num_threads();
+  for (const Size& s :
+       {Size{640, 513, 97}, {257, 1031, 400}, {1030, 260, 1000}, {500, 700, 1576}}) {
+    for (int setting = 0; setting < 4; ++setting) {
+      const bool a_turned = setting & 1, b_turned = setting & 2;
+      const auto operand = [](int64_t rows, int64_t cols, bool turned, uint32_t site) {
+        const Tensor t = random(turned ? Shape{cols, rows} : Shape{rows, cols}, site, DType::kF32);
+        return turned ? raw::transpose(t, 0, 1) : t;
+      };
+      const Tensor a = operand(s.m, s.k, a_turned, 1), b = operand(s.k, s.n, b_turned, 2);
+      const Tensor before = random({s.m, s.n}, 3, DType::kF32);
+      std::vector<double> alone;
+      for (const int threads : {1, 2, 3, 5}) {
+        set_num_threads(threads);
+        const Tensor c = raw::clone(before);
+        raw::gemm_into(a, b, c, 1);
+        INFO(s.m << " x " << s.n << " x " << s.k << ", setting " << setting << ", " << threads
+                 << " threads");
+        if (threads == 1) alone = values(c);
+        CHECK((values(c) == alone));
+      }
+    }
+  }
+  set_num_threads(threads_before);
+}
+
 // Both roads of bf16, where gemm takes the one that is faster on the processor.
 TEST_CASE("each of our roads to a product gives the same bits for every layout of its operands") {
   const int64_t m = 37, n = 70, k = 1100;
@@ -129,6 +159,7 @@ TEST_CASE("each of our roads to a product gives the same bits for every layout o
   }
 }
 
+// Loshchilov and Hutter in f64, in the order PyTorch documents.
 TEST_CASE("AdamW's kernel: segments, decay, rate scales, gradient scale, gaps, average") {
   const int64_t n = 40000;  // more than one task
   const Tensor p = random({n}, 1, DType::kF32), g = random({n}, 2, DType::kF32);
