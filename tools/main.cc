@@ -10,6 +10,7 @@
 #include "engine/error.h"
 #include "tools/command.h"
 #include "tools/version.h"
+#include "train/system.h"
 
 namespace tessera {
 namespace {
@@ -131,6 +132,7 @@ int run(int argc, char** argv) {
 
 int main(int argc, char** argv) {
   using tessera::complain;
+  tessera::watch_stop_signals();  // before there are other threads
   int status = tessera::kFailed;
   try {
     status = tessera::run(argc, argv);

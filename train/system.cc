@@ -1,5 +1,7 @@
 // Questions to the kernel: /proc, control groups, terminals; the stop signals.
-// Rule: the signal handler touches one lock-free flag and write(2), nothing else.
+// Rule: no signal is ever handled on a thread that computes. oneDNN's f32 products put the stack
+// pointer into a buffer of the heap, and the kernel would write the signal's frame below it, over
+// whatever else lies there. So every thread blocks the stop signals, and one waits for them.
 #include "train/system.h"
 
 #include <signal.h>
@@ -10,12 +12,12 @@
 
 #include <algorithm>
 #include <atomic>
-#include <cerrno>
 #include <fstream>
 #include <limits>
 #include <sstream>
 #include <string>
 #include <string_view>
+#include <thread>
 
 namespace tessera {
 namespace {
@@ -75,28 +77,48 @@ int64_t groups_leave() {
 // a closing terminal adds a SIGHUP. A person takes longer to mean it.
 constexpr int64_t kOneRequest = 300;  // milliseconds
 
+std::atomic<bool> listening{false};  // to stop requests; until then a signal ends the process
 std::atomic<bool> stop{false};
-std::atomic<int64_t> stop_time{0};  // milliseconds, of the first signal
-static_assert(std::atomic<bool>::is_always_lock_free && std::atomic<int64_t>::is_always_lock_free,
-              "the handler may touch nothing else");
 
 int64_t milliseconds_now() {
   struct timespec now = {};
-  ::clock_gettime(CLOCK_MONOTONIC, &now);  // safe in a handler
+  ::clock_gettime(CLOCK_MONOTONIC, &now);
   return int64_t{now.tv_sec} * 1000 + now.tv_nsec / 1'000'000;
 }
 
-void on_stop_signal(int number) {
-  const int64_t now = milliseconds_now();
-  if (stop.exchange(true)) {
-    if (now - stop_time.load() >= kOneRequest) ::_exit(128 + number);
-    return;
+bool is_ignored(int number) {
+  struct sigaction action = {};
+  ::sigaction(number, nullptr, &action);
+  return action.sa_handler == SIG_IGN;
+}
+
+// As if nobody had blocked it.
+void die_of(int number) {
+  if (is_ignored(number)) return;
+  ::signal(number, SIG_DFL);
+  sigset_t one;
+  ::sigemptyset(&one);
+  ::sigaddset(&one, number);
+  ::pthread_sigmask(SIG_UNBLOCK, &one, nullptr);
+  ::raise(number);
+}
+
+void wait_for_signals(const sigset_t& stop_signals) {
+  int64_t asked_at = 0;  // milliseconds
+  while (true) {
+    int number = 0;
+    if (::sigwait(&stop_signals, &number) != 0) continue;
+    if (!listening.load()) {
+      die_of(number);
+    } else if (!stop.load()) {
+      asked_at = milliseconds_now();
+      constexpr std::string_view kMessage = "\nstopping after this step; again to stop at once\n";
+      [[maybe_unused]] const ssize_t n = ::write(STDERR_FILENO, kMessage.data(), kMessage.size());
+      stop.store(true);
+    } else if (milliseconds_now() - asked_at >= kOneRequest) {
+      ::_exit(128 + number);
+    }
   }
-  stop_time.store(now);
-  const int kept_errno = errno;
-  constexpr std::string_view kMessage = "\nstopping after this step; again to stop at once\n";
-  [[maybe_unused]] const ssize_t n = ::write(STDERR_FILENO, kMessage.data(), kMessage.size());
-  errno = kept_errno;
 }
 
 }  // namespace
@@ -114,22 +136,26 @@ int64_t available_memory_bytes() {
   return least == kUnknown ? 0 : least;
 }
 
-void install_signal_handlers() {
-  struct sigaction action = {};
-  action.sa_handler = on_stop_signal;
-  action.sa_flags = SA_RESTART;  // reads and writes in progress go on
-  ::sigemptyset(&action.sa_mask);
-  ::sigaction(SIGINT, &action, nullptr);
-  ::sigaction(SIGTERM, &action, nullptr);
-  struct sigaction hang_up = {};
-  ::sigaction(SIGHUP, nullptr, &hang_up);
-  if (hang_up.sa_handler != SIG_IGN) ::sigaction(SIGHUP, &action, nullptr);
+void watch_stop_signals() {
+  static const bool watching = [] {
+    sigset_t stop_signals;
+    ::sigemptyset(&stop_signals);
+    for (const int number : {SIGINT, SIGTERM}) ::sigaddset(&stop_signals, number);
+    if (!is_ignored(SIGHUP)) ::sigaddset(&stop_signals, SIGHUP);
+    ::pthread_sigmask(SIG_BLOCK, &stop_signals, nullptr);
+    std::thread([stop_signals] { wait_for_signals(stop_signals); }).detach();
+    return true;
+  }();
+  static_cast<void>(watching);
+}
+
+void listen_for_stop() {
+  watch_stop_signals();
   ::signal(SIGXFSZ, SIG_IGN);
+  listening.store(true);
 }
 
 bool stop_requested() { return stop.load(); }
-
-void clear_stop_request() { stop.store(false); }
 
 bool is_terminal(int fd) { return ::isatty(fd) == 1; }
 

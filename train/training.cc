@@ -91,7 +91,7 @@ class Training {
       metrics_.emplace(folder_->path(), step);
     }
     announce(step);
-    install_signal_handlers();
+    listen_for_stop();
     progress_.emplace(Progress::choose_mode(options_.log_json), step, total_steps_,
                       recipe_.batch_size * recipe_.accumulate);
     first_ = step;

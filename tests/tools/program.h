@@ -37,6 +37,7 @@ class Process {
   Process(const Process&) = delete;
   Process& operator=(const Process&) = delete;
 
+  pid_t id() const { return pid_; }
   void signal(int number) const;
   void close_terminal();
   Outcome wait();  // at most a minute

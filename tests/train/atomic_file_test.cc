@@ -152,7 +152,7 @@ TEST_CASE("a file-size limit is an error with a reason, the old file stays") {
   calls = {};
   write_file_atomically(folder.file("a"), "old");
   const int status = in_child([&] {
-    install_signal_handlers();  // SIGXFSZ would kill
+    listen_for_stop();  // SIGXFSZ would kill
     const rlimit limit = {1 << 20, 1 << 20};
     setrlimit(RLIMIT_FSIZE, &limit);
     return keeps_old_file(folder.file("a"), "File too large") ? 0 : 1;
