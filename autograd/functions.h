@@ -100,8 +100,8 @@ enum class InterpolateMode { kNearest, kBilinear, kBicubic };
 // antialias is on.
 Tensor interpolate(const Tensor& x, int64_t height, int64_t width, InterpolateMode mode,
                    bool align_corners = false, bool antialias = false);
-// -> (N, C, height, width): output o is the mean of inputs [floor(o in / out), ceil((o + 1) in /
-// out)).
+// -> (N, C, height, width): each output is the mean of its inputs,
+// [floor(o in / out), ceil((o + 1) in / out)).
 Tensor adaptive_avg_pool2d(const Tensor& x, int64_t height, int64_t width);
 // Windows (kernel, kernel) -> (N, C, (H + 2 padding - kernel) / stride + 1, ...), rounded down. The
 // zeros of the padding, at most kernel / 2, count in a mean.
@@ -146,18 +146,17 @@ Tensor mse_loss(const Tensor& x, const Tensor& target);  // mean (x - target)^2,
 // norm_pix_loss). imgs get no gradient. Half the gradient is made in forward's pass.
 Tensor patch_loss(const Tensor& pred, const Tensor& imgs, const Tensor& ids, int64_t patch,
                   bool normalise);
-// With d = |x - target|, of one shape: the mean of d^2 / (2 beta) where d < beta, else d - beta
-// / 2.
+// The mean of d^2 / (2 beta) where d < beta, else of d - beta / 2; d = |x - target|, of one shape.
 Tensor smooth_l1_loss(const Tensor& x, const Tensor& target, double beta = 1);
 // sum exp(t) (t - x) / N for log-probabilities x and t (N, C).
 Tensor kl_div_log_target_batchmean(const Tensor& x, const Tensor& target);
 
 // ---- Indexing: i64 indices, checked ----
-// index of x's shape but for dim -> y of index's shape. With dim = 1: y[i, j, k] = x[i, index[i, j,
-// k], k].
+// index of x's shape but for dim -> y of index's shape. With dim = 1:
+// y[i, j, k] = x[i, index[i, j, k], k].
 Tensor gather(const Tensor& x, int64_t dim, const Tensor& index);
-// The other way, into a copy of x: y[i, index[i, j, k], k] += s[i, j, k], j ascending; s like
-// index.
+// The other way, into a copy of x, s of index's shape: y[i, index[i, j, k], k] += s[i, j, k], j
+// ascending.
 Tensor scatter_add(const Tensor& x, int64_t dim, const Tensor& index, const Tensor& s);
 // index (K,) -> y of x's shape but for K in dim: y[i, j, k] = x[i, index[j], k].
 Tensor index_select(const Tensor& x, int64_t dim, const Tensor& index);

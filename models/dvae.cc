@@ -5,6 +5,7 @@
 
 #include "autograd/functions.h"
 #include "engine/raw.h"
+#include "models/config.h"
 #include "nn/init.h"
 
 namespace tessera {
@@ -29,15 +30,6 @@ DvaeResidual::DvaeResidual(int64_t width)
 Tensor DvaeResidual::operator()(const Tensor& x) const {
   return last_(relu(second_(relu(first_(x))))) + x;
 }
-
-namespace {
-
-const DvaeConfig& checked(const DvaeConfig& config) {
-  config.check();
-  return config;
-}
-
-}  // namespace
 
 Dvae::Dvae(const DvaeConfig& config)
     : config_(checked(config)),
@@ -64,19 +56,19 @@ Dvae::Dvae(const DvaeConfig& config)
 Dvae::Dvae(const DvaeConfig& config, uint64_t seed) : Dvae(config) { initialize(seed); }
 
 void Dvae::initialize(uint64_t seed) {
-  uint32_t index = 0;
   double bound = 0;
-  visit([&](const std::string& name, Tensor& t, StateKind) {
-    const RandomKey key = init::weight_key(seed, index++);
-    if (name == "codebook.weight") {
-      init::normal_(t, key, 0, 1);
-      return;
-    }
-    // PyTorch takes a weight's second dimension for its inputs, in transposed convolutions too; a
-    // bias, which follows its weight, has the weight's bound.
-    if (t.ndim() == 4) bound = 1 / std::sqrt(double(t.numel() / t.size(0)));
-    init::uniform_(t, key, -bound, bound);
-  });
+  init::for_each_tensor(*this, seed,
+                        [&](const std::string& name, const Tensor& t, StateKind, RandomKey key) {
+                          if (name == "codebook.weight") {
+                            init::normal_(t, key, 0, 1);
+                            return;
+                          }
+                          // PyTorch takes a weight's second dimension for its inputs, in transposed
+                          // convolutions too; a bias, which follows its weight, has the weight's
+                          // bound.
+                          if (t.ndim() == 4) bound = 1 / std::sqrt(double(t.numel() / t.size(0)));
+                          init::uniform_(t, key, -bound, bound);
+                        });
 }
 
 Tensor Dvae::prepare(const Tensor& pictures) const { return pictures * 2 - 1; }
