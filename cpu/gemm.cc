@@ -7,9 +7,8 @@
 #include <numeric>
 
 #include "cpu/kernels.h"
-#include "cpu/lanes.h"
 #include "cpu/multiply.h"
-#include "cpu/pool.h"
+#include "cpu/rows.h"
 
 namespace tessera::cpu {
 namespace {
@@ -205,17 +204,14 @@ void compute_in_parts(const Job& job, const Grid& grid, int64_t batch,
     multiply_tile(job, t, part * k / grid.parts, (part + 1) * k / grid.parts, false,
                   partial + part * size + (t.b * m + t.i0) * n + t.j0, n);
   });
-  parallel_ranges(batch * m, std::max<int64_t>(1, kTaskElements / n),
-                  [&](int64_t begin, int64_t end) {
-                    for (int64_t row = begin; row < end; ++row) {
-                      C* sum = partial + row * n;
-                      for (int64_t part = 1; part < grid.parts; ++part) {
-                        const C* from = sum + part * size;
-                        for (int64_t j = 0; j < n; ++j) sum[j] += from[j];
-                      }
-                      finish_tile(args, {row / m, row % m, row % m + 1, 0, n}, sum, n);
-                    }
-                  });
+  parallel_rows(batch * m, n, [&](int64_t row) {
+    C* sum = partial + row * n;
+    for (int64_t part = 1; part < grid.parts; ++part) {
+      const C* from = sum + part * size;
+      for (int64_t j = 0; j < n; ++j) sum[j] += from[j];
+    }
+    finish_tile(args, {row / m, row % m, row % m + 1, 0, n}, sum, n);
+  });
 }
 
 void run(const Job& job) {
