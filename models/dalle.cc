@@ -101,14 +101,14 @@ Dalle::Dalle(const DalleConfig& config)
 Dalle::Dalle(const DalleConfig& config, uint64_t seed) : Dalle(config) { initialize(seed); }
 
 void Dalle::initialize(uint64_t seed) {
-  init::for_each_tensor(*this, seed,
-                        [](const std::string&, const Tensor& t, StateKind, RandomKey key) {
-                          if (t.ndim() == 4) {
-                            init::normal_(t, key, 0, 1 / std::sqrt(double(t.numel() / t.size(0))));
-                          } else {
-                            raw::fill_(t, 0);
-                          }
-                        });
+  init::for_each_tensor(*this, seed, [](const init::Entry& entry) {
+    const Tensor& t = entry.tensor;
+    if (t.ndim() == 4) {
+      init::normal_(t, entry.key, 0, 1 / std::sqrt(double(t.numel() / t.size(0))));
+    } else {
+      raw::fill_(t, 0);
+    }
+  });
 }
 
 Tensor Dalle::prepare(const Tensor& pictures) const { return pictures * (1 - 2 * kEps) + kEps; }

@@ -57,18 +57,17 @@ Dvae::Dvae(const DvaeConfig& config, uint64_t seed) : Dvae(config) { initialize(
 
 void Dvae::initialize(uint64_t seed) {
   double bound = 0;
-  init::for_each_tensor(*this, seed,
-                        [&](const std::string& name, const Tensor& t, StateKind, RandomKey key) {
-                          if (name == "codebook.weight") {
-                            init::normal_(t, key, 0, 1);
-                            return;
-                          }
-                          // PyTorch takes a weight's second dimension for its inputs, in transposed
-                          // convolutions too; a bias, which follows its weight, has the weight's
-                          // bound.
-                          if (t.ndim() == 4) bound = 1 / std::sqrt(double(t.numel() / t.size(0)));
-                          init::uniform_(t, key, -bound, bound);
-                        });
+  init::for_each_tensor(*this, seed, [&](const init::Entry& entry) {
+    const auto& [name, t, kind, key] = entry;
+    if (name == "codebook.weight") {
+      init::normal_(t, key, 0, 1);
+      return;
+    }
+    // PyTorch takes a weight's second dimension for its inputs, in transposed convolutions too; a
+    // bias, which follows its weight, has the weight's bound.
+    if (t.ndim() == 4) bound = 1 / std::sqrt(double(t.numel() / t.size(0)));
+    init::uniform_(t, key, -bound, bound);
+  });
 }
 
 Tensor Dvae::prepare(const Tensor& pictures) const { return pictures * 2 - 1; }

@@ -74,21 +74,21 @@ Mae::Mae(const MaeConfig& config)
 Mae::Mae(const MaeConfig& config, uint64_t seed) : Mae(config) { initialize(seed); }
 
 void Mae::initialize(uint64_t seed) {
-  init::for_each_tensor(
-      *this, seed, [&](const std::string& name, const Tensor& t, StateKind kind, RandomKey key) {
-        if (kind != StateKind::kTrained) return;
-        if (name == "cls_token" || name == "mask_token") {
-          init::normal_(t, key, 0, 0.02);
-        } else if (name == "patch_embed.proj.bias") {
-          // What PyTorch's convolution draws; the reference leaves it.
-          const double bound = 1 / std::sqrt(static_cast<double>(config_.patch_values()));
-          init::uniform_(t, key, -bound, bound);
-        } else if (t.ndim() > 1) {
-          init::xavier_uniform_(t, key);
-        } else {
-          raw::fill_(t, name.ends_with(".bias") ? 0 : 1);  // norms: weight 1
-        }
-      });
+  init::for_each_tensor(*this, seed, [&](const init::Entry& entry) {
+    const auto& [name, t, kind, key] = entry;
+    if (kind != StateKind::kTrained) return;
+    if (name == "cls_token" || name == "mask_token") {
+      init::normal_(t, key, 0, 0.02);
+    } else if (name == "patch_embed.proj.bias") {
+      // What PyTorch's convolution draws; the reference leaves it.
+      const double bound = 1 / std::sqrt(static_cast<double>(config_.patch_values()));
+      init::uniform_(t, key, -bound, bound);
+    } else if (t.ndim() > 1) {
+      init::xavier_uniform_(t, key);
+    } else {
+      raw::fill_(t, name.ends_with(".bias") ? 0 : 1);  // norms: weight 1
+    }
+  });
 }
 
 void Mae::check_images(const Tensor& imgs) const {

@@ -119,24 +119,23 @@ Tensor VitTrunk::run(const Tensor& imgs, const Tensor& mask, const Look& look) c
 }
 
 void VitTrunk::initialize_with(uint64_t seed, const Draw& draw) {
-  init::for_each_tensor(
-      *this, seed, [&](const std::string& name, const Tensor& t, StateKind kind, RandomKey key) {
-        if (kind == StateKind::kBuffer) return;
-        if (name.ends_with("relative_position_bias_table")) {
-          raw::fill_(t, 0);
-        } else if (t.ndim() > 1 || name == "patch_embed.proj.bias") {
-          draw(name, t, key);
-        } else if (name.ends_with("gamma_1") || name.ends_with("gamma_2")) {
-          raw::fill_(t, config_.layer_scale);
-        } else {
-          raw::fill_(t, name.ends_with("bias") ? 0 : 1);  // norms: weight 1
-        }
-        const bool ends_half =
-            name.ends_with("attn.proj.weight") || name.ends_with("mlp.fc2.weight");
-        if (config_.rescale_blocks && ends_half) {
-          raw::scale_(t, 1 / std::sqrt(2.0 * double(*block_of(name) + 1)));
-        }
-      });
+  init::for_each_tensor(*this, seed, [&](const init::Entry& entry) {
+    const auto& [name, t, kind, key] = entry;
+    if (kind == StateKind::kBuffer) return;
+    if (name.ends_with("relative_position_bias_table")) {
+      raw::fill_(t, 0);
+    } else if (t.ndim() > 1 || name == "patch_embed.proj.bias") {
+      draw(name, t, key);
+    } else if (name.ends_with("gamma_1") || name.ends_with("gamma_2")) {
+      raw::fill_(t, config_.layer_scale);
+    } else {
+      raw::fill_(t, name.ends_with("bias") ? 0 : 1);  // norms: weight 1
+    }
+    const bool ends_half = name.ends_with("attn.proj.weight") || name.ends_with("mlp.fc2.weight");
+    if (config_.rescale_blocks && ends_half) {
+      raw::scale_(t, 1 / std::sqrt(2.0 * double(*block_of(name) + 1)));
+    }
+  });
 }
 
 void ClassifierConfig::check() const {

@@ -8,10 +8,10 @@
 
 namespace tessera::init {
 
-void for_each_tensor(Module& module, uint64_t seed, const Draw& draw) {
+void for_each_tensor(Module& module, uint64_t seed, const std::function<void(const Entry&)>& draw) {
   uint32_t index = 0;
   module.visit([&](const std::string& name, Tensor& tensor, StateKind kind) {
-    draw(name, tensor, kind, weight_key(seed, index++));
+    draw({name, tensor, kind, weight_key(seed, index++)});
   });
 }
 

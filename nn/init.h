@@ -16,11 +16,15 @@ namespace tessera::init {
 // The key of the index-th parameter of a model.
 inline RandomKey weight_key(uint64_t seed, uint32_t index) { return {seed, index, kSiteWeights}; }
 
-// Shows `draw` every tensor of the state dict, buffers too, in its order and with the key of its
-// place.
-using Draw = std::function<void(const std::string& name, const Tensor& tensor, StateKind kind,
-                                RandomKey key)>;
-void for_each_tensor(Module& module, uint64_t seed, const Draw& draw);
+// A tensor of the state dict, and the key of its place there.
+struct Entry {
+  const std::string& name;
+  const Tensor& tensor;
+  StateKind kind;
+  RandomKey key;
+};
+// draw(entry) for the whole state dict, buffers too, in its order.
+void for_each_tensor(Module& module, uint64_t seed, const std::function<void(const Entry&)>& draw);
 
 void uniform_(const Tensor& t, RandomKey key, double low, double high);
 void normal_(const Tensor& t, RandomKey key, double mean, double deviation);

@@ -19,10 +19,9 @@ class CurveNet : public Module {
   CurveNet() : fc1_(1, 32), fc2_(32, 1) {
     add_child("fc1", fc1_);
     add_child("fc2", fc2_);
-    init::for_each_tensor(*this, /*seed=*/0,
-                          [](const std::string&, const Tensor& t, StateKind, RandomKey key) {
-                            init::uniform_(t, key, -1, 1);
-                          });
+    init::for_each_tensor(*this, /*seed=*/0, [](const init::Entry& entry) {
+      init::uniform_(entry.tensor, entry.key, -1, 1);
+    });
   }
   Tensor operator()(const Tensor& x) const { return fc2_(tanh(fc1_(x))); }  // (B, 1) -> (B, 1)
 
