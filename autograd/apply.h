@@ -62,14 +62,8 @@ class OpNode final : public Node {
   Op op_;
 };
 
-namespace detail {
-
-template <class Op>
-void start(const std::vector<Tensor>& values) {
-  if (OpObserver* observer = op_observer()) observer->before({Op::kName, false, values, {}});
-}
-
-// `values` are the inputs as forward saw them.
+// Puts an op that has run into the graph: outputs were computed by it from `values`, the inputs as
+// forward saw them. apply() does it; so does who runs forward in a way of his own.
 template <class Op>
 void record(Op&& op, const std::vector<Tensor>& inputs, const std::vector<Tensor>& values,
             const std::vector<Tensor>& outputs) {
@@ -86,6 +80,13 @@ void record(Op&& op, const std::vector<Tensor>& inputs, const std::vector<Tensor
   for (size_t i = 0; i < outputs.size(); ++i) {
     set_history(outputs[i], node, static_cast<int>(i));
   }
+}
+
+namespace detail {
+
+template <class Op>
+void start(const std::vector<Tensor>& values) {
+  if (OpObserver* observer = op_observer()) observer->before({Op::kName, false, values, {}});
 }
 
 template <class Op, class Result>

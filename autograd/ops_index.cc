@@ -1,6 +1,7 @@
 // Indexing: each backward is the other direction, gather <-> scatter-add.
 #include "autograd/apply.h"
 #include "autograd/functions.h"
+#include "autograd/ops_support.h"
 #include "engine/backend.h"
 #include "engine/raw.h"
 
@@ -132,8 +133,6 @@ struct PlaceTokensOp {
   }
 
  private:
-  static View view_or_none(const Tensor& t) { return t.defined() ? t.view() : View{}; }
-
   // Learned positions: what arrived at each, pictures in turn.
   Tensor table_gradient(const Tensor& dy) const {
     if (!place.defined()) return raw::sum(dy, {0}, false);

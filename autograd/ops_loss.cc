@@ -1,6 +1,7 @@
 // Losses: 0-d, the mean over the rows that count.
 #include "autograd/apply.h"
 #include "autograd/functions.h"
+#include "autograd/ops_support.h"
 #include "engine/backend.h"
 #include "engine/raw.h"
 
@@ -17,8 +18,7 @@ struct CrossEntropyOp {
 
   Tensor forward(Wants wants, const Tensor& x, const Tensor& y) {
     const Tensor in = raw::contiguous(x);
-    const Tensor losses = Tensor::empty(
-        {in.size(0)}, in.dtype() == DType::kF64 ? DType::kF64 : DType::kF32, in.device());
+    const Tensor losses = Tensor::empty({in.size(0)}, statistics_dtype(in), in.device());
     const Tensor row_lse = Tensor::empty(losses.shape(), losses.dtype(), losses.device());
     if (in.numel() > 0) {
       in.backend().cross_entropy(in.view(), y.view(), label_smoothing, ignore_index, losses.view(),
@@ -57,8 +57,7 @@ struct PatchLossOp {
     const Tensor pred = raw::contiguous(pred_any), imgs = raw::contiguous(imgs_any);
     count = static_cast<double>(pred.numel());
     const Tensor losses =
-        Tensor::empty({pred.size(0) * pred.size(1)},
-                      pred.dtype() == DType::kF64 ? DType::kF64 : DType::kF32, pred.device());
+        Tensor::empty({pred.size(0) * pred.size(1)}, statistics_dtype(pred), pred.device());
     Tensor diff;
     if (wants[0]) diff = Tensor::empty(pred.shape(), pred.dtype(), pred.device());
     pred.backend().patch_loss({.pred = pred.view(),
@@ -67,7 +66,7 @@ struct PatchLossOp {
                                .patch = patch,
                                .normalise = normalise,
                                .losses = losses.view(),
-                               .diff = diff.defined() ? diff.view() : View{}});
+                               .diff = view_or_none(diff)});
     if (wants[0]) difference = Saved(diff);
     return raw::unary(UnaryOp::kMulScalar, raw::sum(losses, {}, false), {1 / count, 0});
   }

@@ -1,6 +1,7 @@
 // Normalisation over rows: softmax, log-softmax, layer norm; batch and group norm are compositions.
 #include "autograd/apply.h"
 #include "autograd/functions.h"
+#include "autograd/ops_support.h"
 #include "engine/backend.h"
 #include "engine/raw.h"
 
@@ -15,55 +16,44 @@ View rows_of(const Tensor& contiguous) {
   const int64_t n = contiguous.shape().back();
   return raw::reshape(contiguous, {n > 0 ? contiguous.numel() / n : 0, n}).view();
 }
-DType statistics_dtype(const Tensor& x) {
-  return x.dtype() == DType::kF64 ? DType::kF64 : DType::kF32;
-}
 Tensor statistics(const Tensor& x) {  // one number for each row
   return Tensor::empty({x.numel() / x.shape().back()}, statistics_dtype(x), x.device());
 }
 
-// Over the last dimension; softmax(x, dim) brings its dimension there.
-struct SoftmaxOp {
+struct SoftmaxKernels {
   static constexpr const char* kName = "softmax";
-  static constexpr CastPolicy kCast = kCastF32;
-  Saved y;
-  Tensor forward(Wants wants, const Tensor& x) {
-    check_rows(kName, x);
-    const Tensor in = raw::contiguous(x);
-    Tensor out = Tensor::empty(in.shape(), in.dtype(), in.device());
-    if (in.numel() > 0) in.backend().softmax(rows_of(in), rows_of(out));
-    if (wants.any()) y = Saved(out);
-    return out;
-  }
-  std::vector<Tensor> backward(Node&, const Tensor& dy) {
-    const Tensor out = y.get(kName), in = raw::contiguous(dy);
-    Tensor dx = Tensor::empty(out.shape(), out.dtype(), out.device());
-    if (dx.numel() > 0) dx.backend().softmax_backward(rows_of(out), rows_of(in), rows_of(dx));
-    return {dx};
-  }
+  static constexpr auto kForward = &Backend::softmax, kBackward = &Backend::softmax_backward;
 };
-
-struct LogSoftmaxOp {
+struct LogSoftmaxKernels {
   static constexpr const char* kName = "log_softmax";
+  static constexpr auto kForward = &Backend::log_softmax,
+                        kBackward = &Backend::log_softmax_backward;
+};
+
+// Over the last dimension; keeps the result alone.
+template <class Kernels>
+struct RowsOp {
+  static constexpr const char* kName = Kernels::kName;
   static constexpr CastPolicy kCast = kCastF32;
   Saved y;
   Tensor forward(Wants wants, const Tensor& x) {
     check_rows(kName, x);
     const Tensor in = raw::contiguous(x);
     Tensor out = Tensor::empty(in.shape(), in.dtype(), in.device());
-    if (in.numel() > 0) in.backend().log_softmax(rows_of(in), rows_of(out));
+    if (in.numel() > 0) (in.backend().*Kernels::kForward)(rows_of(in), rows_of(out));
     if (wants.any()) y = Saved(out);
     return out;
   }
   std::vector<Tensor> backward(Node&, const Tensor& dy) {
     const Tensor out = y.get(kName), in = raw::contiguous(dy);
     Tensor dx = Tensor::empty(out.shape(), out.dtype(), out.device());
-    if (dx.numel() > 0) dx.backend().log_softmax_backward(rows_of(out), rows_of(in), rows_of(dx));
+    if (dx.numel() > 0) {
+      (dx.backend().*Kernels::kBackward)(rows_of(out), rows_of(in), rows_of(dx));
+    }
     return {dx};
   }
 };
 
-View view_or_none(const Tensor& t) { return t.defined() ? t.view() : View{}; }
 View rows_or_none(const Tensor& t) { return t.defined() ? rows_of(t) : View{}; }
 
 // Ba, Kiros and Hinton, 2016: what a norm keeps and does, of x alone or of x + r. Keeps the rows'
@@ -216,20 +206,36 @@ struct AddLayerNormOp {
   Tensor recompute() { return norm.made_again(kName); }
 };
 
-}  // namespace
-
-Tensor softmax(const Tensor& x, int64_t dim) {
-  check_rows("softmax", x);
-  const int d = normalize_dim("softmax", dim, x.ndim());
-  if (d == x.ndim() - 1) return apply(SoftmaxOp{}, x);
-  return transpose(apply(SoftmaxOp{}, transpose(x, d, -1)), d, -1);
+// The dimension is brought to the end and back.
+template <class Kernels>
+Tensor over_dimension(const Tensor& x, int64_t dim) {
+  check_rows(Kernels::kName, x);
+  const int d = normalize_dim(Kernels::kName, dim, x.ndim());
+  if (d == x.ndim() - 1) return apply(RowsOp<Kernels>{}, x);
+  return transpose(apply(RowsOp<Kernels>{}, transpose(x, d, -1)), d, -1);
 }
 
+// Affine terms on the channels of x (N, C, ...), w and b (C,) or undefined.
+void check_affine(const char* op, const Tensor& x, const Tensor& w, const Tensor& b) {
+  for (const Tensor* p : {&w, &b}) {
+    TESSERA_CHECK(!p->defined() || (p->ndim() == 1 && p->size(0) == x.size(1) && may_meet(*p, x)),
+                  "[{}] weight {}, bias {} do not fit x {}", op, describe(w), describe(b),
+                  describe(x));
+  }
+}
+Tensor affine(Tensor y, const Tensor& w, const Tensor& b) {
+  Shape per_channel = Dims::filled(y.ndim(), 1);
+  per_channel[1] = y.size(1);
+  if (w.defined()) y = y * reshape(w, per_channel);
+  if (b.defined()) y = y + reshape(b, per_channel);
+  return y;
+}
+
+}  // namespace
+
+Tensor softmax(const Tensor& x, int64_t dim) { return over_dimension<SoftmaxKernels>(x, dim); }
 Tensor log_softmax(const Tensor& x, int64_t dim) {
-  check_rows("log_softmax", x);
-  const int d = normalize_dim("log_softmax", dim, x.ndim());
-  if (d == x.ndim() - 1) return apply(LogSoftmaxOp{}, x);
-  return transpose(apply(LogSoftmaxOp{}, transpose(x, d, -1)), d, -1);
+  return over_dimension<LogSoftmaxKernels>(x, dim);
 }
 
 Tensor layer_norm(const Tensor& x, const Tensor& w, const Tensor& b, double eps) {
@@ -251,25 +257,17 @@ Tensor batch_norm_train(const Tensor& x, const Tensor& w, const Tensor& b, doubl
                         BatchStatistics* out) {
   TESSERA_CHECK(x.defined() && x.ndim() >= 2 && x.numel() > x.size(1),
                 "[batch_norm_train] needs more than one value for each channel: x {}", describe(x));
-  for (const Tensor* p : {&w, &b}) {
-    TESSERA_CHECK(!p->defined() || (p->ndim() == 1 && p->size(0) == x.size(1) && may_meet(*p, x)),
-                  "[batch_norm_train] weight {}, bias {} do not fit x {}", describe(w), describe(b),
-                  describe(x));
-  }
+  check_affine("batch_norm_train", x, w, b);
   const Tensor channels = transpose(x, 0, 1);  // (C, N, ...)
   const Tensor rows = reshape(channels, {x.size(1), x.numel() / x.size(1)});
-  Tensor y = transpose(reshape(layer_norm(rows, {}, {}, eps), channels.shape()), 0, 1);
-  Shape per_channel = Dims::filled(x.ndim(), 1);
-  per_channel[1] = x.size(1);
-  if (w.defined()) y = y * reshape(w, per_channel);
-  if (b.defined()) y = y + reshape(b, per_channel);
+  const Tensor y = transpose(reshape(layer_norm(rows, {}, {}, eps), channels.shape()), 0, 1);
   if (out != nullptr) {
     const NoGrad no_grad;
     const Tensor values = rows.detach();
     out->mean = mean(values, {1});
     out->var = var(values, {1}, false, false);
   }
-  return y;
+  return affine(y, w, b);
 }
 
 // Wu and He, 2018: layer norm of a reshape.
@@ -277,18 +275,9 @@ Tensor group_norm(const Tensor& x, int64_t groups, const Tensor& w, const Tensor
   TESSERA_CHECK(
       x.defined() && x.ndim() >= 2 && groups > 0 && x.size(1) % groups == 0 && x.numel() > 0,
       "[group_norm] {} groups do not divide the channels of x {}", groups, describe(x));
-  for (const Tensor* p : {&w, &b}) {
-    TESSERA_CHECK(!p->defined() || (p->ndim() == 1 && p->size(0) == x.size(1) && may_meet(*p, x)),
-                  "[group_norm] weight {}, bias {} do not fit x {}", describe(w), describe(b),
-                  describe(x));
-  }
+  check_affine("group_norm", x, w, b);
   const Tensor rows = reshape(x, {x.size(0) * groups, x.numel() / (x.size(0) * groups)});
-  Tensor y = reshape(layer_norm(rows, {}, {}, eps), x.shape());
-  Shape per_channel = Dims::filled(x.ndim(), 1);
-  per_channel[1] = x.size(1);
-  if (w.defined()) y = y * reshape(w, per_channel);
-  if (b.defined()) y = y + reshape(b, per_channel);
-  return y;
+  return affine(reshape(layer_norm(rows, {}, {}, eps), x.shape()), w, b);
 }
 
 }  // namespace tessera

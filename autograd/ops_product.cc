@@ -1,6 +1,7 @@
 // Products: matmul, linear, attention.
 #include "autograd/apply.h"
 #include "autograd/functions.h"
+#include "autograd/ops_support.h"
 #include "engine/backend.h"
 #include "engine/raw.h"
 
@@ -94,8 +95,7 @@ struct AttentionOp {
     const int64_t b = qs.size(0), h = qs.size(1), n = qs.size(2), d = qs.size(3);
     // The memory is (B, N, H, d), so that merging the heads afterwards moves nothing.
     Tensor y = raw::permute(Tensor::empty({b, n, h, d}, qs.dtype(), qs.device()), {0, 2, 1, 3});
-    Tensor row_lse = Tensor::empty({b, h, n}, qs.dtype() == DType::kF64 ? DType::kF64 : DType::kF32,
-                                   qs.device());
+    Tensor row_lse = Tensor::empty({b, h, n}, statistics_dtype(qs), qs.device());
     if (y.numel() > 0) y.backend().attention(args(qs, ks, vs, bias_in, y, row_lse));
     if (wants.any()) {
       q = Saved(qs);

@@ -142,11 +142,6 @@ class Node {
 Edge edge_of(const Tensor& t);
 void set_history(const Tensor& t, std::shared_ptr<Node> node, int output);
 
-// Outputs from which on a linear layer has its input made again (Saved::or_maker). Making costs the
-// reading and writing of the input, 0.45 ns an element here, the layer's three products 6 N / 280
-// ns: together under a hundredth of a step from N = 512 on, 4 % at N = 192.
-inline constexpr int64_t kMadeAgainFrom = 512;
-
 // A tensor kept for backward, which notices an in-place write in between.
 class Saved {
  public:

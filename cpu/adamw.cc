@@ -6,8 +6,7 @@
 #include <span>
 
 #include "cpu/kernels.h"
-#include "cpu/lanes.h"
-#include "cpu/pool.h"
+#include "cpu/rows.h"
 
 namespace tessera::cpu {
 namespace {
@@ -38,40 +37,27 @@ Lane<float> moved(Lane<float> average, Lane<float> p, const Factors& f) {
 }
 
 void update(const AdamWArgs& args, const Factors& factors, int64_t begin, int64_t end) {
-  constexpr int64_t kWidth = kLane<float>;
-  float* p = args.param.as<float>();
-  const float* g = args.grad.as<float>();
-  float* m = args.exp_avg.as<float>();
-  float* v = args.exp_avg_sq.as<float>();
-  float* average = args.average.as<float>();
-  int64_t i = begin;
-  for (; i + kWidth <= end; i += kWidth) {
+  float* p = args.param.as<float>() + begin;
+  const float* g = args.grad.as<float>() + begin;
+  float* m = args.exp_avg.as<float>() + begin;
+  float* v = args.exp_avg_sq.as<float>() + begin;
+  float* average = args.average.data == nullptr ? nullptr : args.average.as<float>() + begin;
+  for_each_lane<float>(end - begin, [&](int64_t i, int64_t count) {
     const State s =
-        advance({Lane<float>::load(p + i), Lane<float>::load(m + i), Lane<float>::load(v + i)},
-                Lane<float>::load(g + i), factors);
-    s.p.store(p + i);
-    s.m.store(m + i);
-    s.v.store(v + i);
-    if (average != nullptr) moved(Lane<float>::load(average + i), s.p, factors).store(average + i);
-  }
-  if (i == end) return;
-  const int64_t rest = end - i;
-  const State s = advance({Lane<float>::load_part(p + i, rest), Lane<float>::load_part(m + i, rest),
-                           Lane<float>::load_part(v + i, rest)},
-                          Lane<float>::load_part(g + i, rest), factors);
-  s.p.store_part(p + i, rest);
-  s.m.store_part(m + i, rest);
-  s.v.store_part(v + i, rest);
-  if (average == nullptr) return;
-  moved(Lane<float>::load_part(average + i, rest), s.p, factors).store_part(average + i, rest);
+        advance({load_lane(p + i, count), load_lane(m + i, count), load_lane(v + i, count)},
+                load_lane(g + i, count), factors);
+    store_lane(s.p, p + i, count);
+    store_lane(s.m, m + i, count);
+    store_lane(s.v, v + i, count);
+    if (average == nullptr) return;
+    store_lane(moved(load_lane(average + i, count), s.p, factors), average + i, count);
+  });
 }
 
 // While the chunk's parameters are in the cache.
 void write_shadow(const View& shadow, const View& param, int64_t begin, int64_t end) {
   if (shadow.data == nullptr) return;
-  scatter_elements(param.as<float>() + begin, end - begin,
-                   shadow.as<char>() + begin * static_cast<int64_t>(size_of(shadow.dtype)),
-                   shadow.dtype, 1);
+  write_at(param.as<float>() + begin, shadow, begin, end - begin);
 }
 
 }  // namespace

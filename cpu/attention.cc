@@ -26,7 +26,7 @@ struct Sizes {
 
 template <class C>
 int64_t in_lanes(int64_t n) {
-  return (n + kLane<C> - 1) / kLane<C> * kLane<C>;
+  return ceil_div(n, kLane<C>) * kLane<C>;
 }
 
 template <class C>
@@ -54,13 +54,6 @@ void fetch_ahead(const View& v, const Head* next, int64_t i) {
   const int64_t bytes = v.shape[3] * static_cast<int64_t>(size_of(v.dtype));
   for (int64_t at = 0; at < bytes; at += 64) __builtin_prefetch(row + at, 0, 2);
 }
-
-// Rows of a head as C, `stride` elements apart.
-template <class C>
-struct Rows {
-  C* data;
-  int64_t stride;
-};
 
 // Whether the head's rows can be used where they are: of type C and whole lanes.
 template <class C>
@@ -177,8 +170,7 @@ void forward_head(const AttentionArgs& args, const Sizes& s, Head head, const He
   for (int64_t first = 0; first < s.n; first += kTileRows) {
     const int64_t rows = std::min(kTileRows, s.n - first);
     const Rows<C> q = read_rows(args.q, b, h, first, rows, s, tile);
-    cached_product(rows, s.padded_m, s.d, q.data, q.stride, 1, keys, s.padded_m, false, p,
-                   s.padded_m);
+    cached_product(rows, s.padded_m, s.d, q.matrix(), {keys, s.padded_m}, false, {p, s.padded_m});
     for (int64_t i = 0; i < rows; ++i) {
       const int64_t row = first + i;
       std::tie(lse[row], sums[row]) =
@@ -186,8 +178,7 @@ void forward_head(const AttentionArgs& args, const Sizes& s, Head head, const He
       for (const View* v : {&args.q, &args.k, &args.v}) fetch_ahead(*v, next, row);
     }
     const Rows<C> out = start_rows(args.out, b, h, first, s, tile + kTileRows * s.padded_d);
-    cached_product(rows, s.padded_d, s.m, p, s.padded_m, 1, values, s.padded_d, false, out.data,
-                   out.stride);
+    cached_product(rows, s.padded_d, s.m, {p, s.padded_m, 1}, {values, s.padded_d}, false, out);
     store_rows(out, args.out, b, h, first, rows, s);
   }
   for_each_lane<C>(s.n, [&](int64_t i, int64_t count) {
@@ -237,10 +228,10 @@ void backward_head(const AttentionBackwardArgs& args, const Sizes& s, Head head,
     const Rows<C> q = read_rows(f.q, b, h, first, rows, s, tile);
     const Rows<C> out = read_rows(f.out, b, h, first, rows, s, tile + tile_size);
     const Rows<C> dout = read_rows(args.dout, b, h, first, rows, s, tile + 2 * tile_size);
-    cached_product(rows, s.padded_m, s.d, q.data, q.stride, 1, keys_turned, s.padded_m, false, p,
-                   s.padded_m);
-    cached_product(rows, s.padded_m, s.d, dout.data, dout.stride, 1, values_turned, s.padded_m,
-                   false, ds, s.padded_m);
+    cached_product(rows, s.padded_m, s.d, q.matrix(), {keys_turned, s.padded_m}, false,
+                   {p, s.padded_m});
+    cached_product(rows, s.padded_m, s.d, dout.matrix(), {values_turned, s.padded_m}, false,
+                   {ds, s.padded_m});
     for (int64_t i = 0; i < rows; ++i) {
       C* probabilities = p + i * s.padded_m;
       const C* bias = bias_row<C>(f.bias, s, b, h, first + i);
@@ -253,13 +244,13 @@ void backward_head(const AttentionBackwardArgs& args, const Sizes& s, Head head,
                                 dbias == nullptr ? nullptr : dbias + (first + i) * s.m);
       for (const View* v : {&f.q, &f.k, &f.v, &f.out, &args.dout}) fetch_ahead(*v, next, first + i);
     }
-    cached_product(s.m, s.padded_d, rows, p, 1, s.padded_m, dout.data, dout.stride, accumulate, dv,
-                   s.padded_d);
-    cached_product(s.m, s.padded_d, rows, ds, 1, s.padded_m, q.data, q.stride, accumulate, dk,
-                   s.padded_d);
+    const Matrix<C> probabilities{p, s.padded_m, 1}, gradients{ds, s.padded_m, 1};
+    cached_product(s.m, s.padded_d, rows, probabilities.transposed(), {dout.data, dout.stride},
+                   accumulate, {dv, s.padded_d});
+    cached_product(s.m, s.padded_d, rows, gradients.transposed(), {q.data, q.stride}, accumulate,
+                   {dk, s.padded_d});
     const Rows<C> dq = start_rows(args.dq, b, h, first, s, tile + 3 * tile_size);
-    cached_product(rows, s.padded_d, s.m, ds, s.padded_m, 1, keys, s.padded_d, false, dq.data,
-                   dq.stride);
+    cached_product(rows, s.padded_d, s.m, gradients, {keys, s.padded_d}, false, dq);
     store_rows(dq, args.dq, b, h, first, rows, s);
   }
   for (int64_t j = 0; j < s.m; ++j) {
@@ -274,7 +265,7 @@ void backward_head(const AttentionBackwardArgs& args, const Sizes& s, Head head,
 template <class C>
 void backward_with_bias(const AttentionBackwardArgs& args, const Sizes& s) {
   constexpr int64_t kTasks = 16;  // two to eight threads stay busy
-  const int64_t wanted = std::max<int64_t>(1, (kTasks + s.heads - 1) / s.heads);
+  const int64_t wanted = std::max<int64_t>(1, ceil_div(kTasks, s.heads));
   const int64_t groups = std::clamp<int64_t>(s.images, 1, wanted);
   const int64_t head_size = s.n * s.m, size = s.heads * head_size;
   C* partial = thread_scratch<C>(kBiasPartials, groups * size);  // (groups, H, N, M)
@@ -293,10 +284,7 @@ void backward_with_bias(const AttentionBackwardArgs& args, const Sizes& s) {
       const C* from = partial + group * size;
       for (int64_t i = begin; i < end; ++i) partial[i] += from[i];
     }
-    scatter_elements(
-        partial + begin, end - begin,
-        args.dbias.as<char>() + begin * static_cast<int64_t>(size_of(args.dbias.dtype)),
-        args.dbias.dtype, 1);
+    write_at(partial + begin, args.dbias, begin, end - begin);
   });
 }
 

@@ -10,6 +10,8 @@
 namespace tessera::cpu {
 namespace {
 
+enum Slot { kPartial };
+
 constexpr int64_t kChunkRows = 64;
 
 template <class C>
@@ -24,23 +26,22 @@ void bias_gelu_block(const C* const* in, C* const* out, int64_t n, const void*) 
 template <class C>
 void backward_piece(const View& x, const View& b, const View& dy, const View& dx, int64_t begin,
                     int64_t end, int64_t c0, int64_t count, C* sums) {
-  const int64_t n = x.shape[1], size = static_cast<int64_t>(size_of(x.dtype));
+  const int64_t n = x.shape[1];
   alignas(64) C bias[kBlock], in[kBlock], dout[kBlock], result[kBlock];
-  gather_elements(b.as<const char>() + c0 * b.stride[0] * static_cast<int64_t>(size_of(b.dtype)),
-                  b.dtype, b.stride[0], count, bias);
+  gather_elements(address(b, c0 * b.stride[0]), b.dtype, b.stride[0], count, bias);
   for (int64_t row = begin; row < end; ++row) {
-    const int64_t at = (row * n + c0) * size;
-    const C* from = load_row(x.as<const char>() + at, x.dtype, count, in);
-    const C* d = load_row(dy.as<const char>() + at, dy.dtype, count, dout);
+    const int64_t at = row * n + c0;
+    const C* from = read_at(x, at, count, in);
+    const C* d = read_at(dy, at, count, dout);
     const bool direct = dx.dtype == DTypeOf<C>::value;
-    C* to = direct ? dx.as<C>() + row * n + c0 : result;
+    C* to = direct ? dx.as<C>() + at : result;
     for_each_lane<C>(count, [&](int64_t i, int64_t lane) {
       const Lane<C> sum = load_lane(from + i, lane) + load_lane(bias + i, lane);
       const Lane<C> g = functors::Gelu::df(sum, load_lane(d + i, lane), {});
       store_lane(g, to + i, lane);
       if (sums != nullptr) store_lane(load_lane(sums + i, lane) + g, sums + i, lane);
     });
-    if (!direct) scatter_elements(to, count, dx.as<char>() + at, dx.dtype, 1);
+    if (!direct) write_at(to, dx, at, count);
   }
 }
 
@@ -57,12 +58,12 @@ void bias_gelu(const View& x, const View& b, const View& y) {
 void bias_gelu_backward(const View& x, const View& b, const View& dy, const View& dx,
                         const View& db) {
   const int64_t rows = x.shape[0], n = x.shape[1];
-  const int64_t chunks = (rows + kChunkRows - 1) / kChunkRows, blocks = (n + kBlock - 1) / kBlock;
+  const int64_t chunks = ceil_div(rows, kChunkRows), blocks = ceil_div(n, kBlock);
   visit_floating(x.dtype, [&](auto tag) {
     using C = decltype(tag);
     const bool wanted = db.data != nullptr;
     // (chunks, n), and one row of zeros where there is no chunk.
-    C* partial = wanted ? thread_scratch<C>(0, std::max<int64_t>(chunks, 1) * n) : nullptr;
+    C* partial = wanted ? thread_scratch<C>(kPartial, std::max<int64_t>(chunks, 1) * n) : nullptr;
     if (wanted) std::fill_n(partial, std::max<int64_t>(chunks, 1) * n, C(0));
     parallel_tasks(chunks * blocks, [&](int64_t task) {
       const int64_t chunk = task / blocks, c0 = task % blocks * kBlock, begin = chunk * kChunkRows;
@@ -74,9 +75,7 @@ void bias_gelu_backward(const View& x, const View& b, const View& dy, const View
       join_pairwise(chunks, [&](int64_t to, int64_t from) {
         for (int64_t i = begin; i < end; ++i) partial[to * n + i] += partial[from * n + i];
       });
-      scatter_elements(partial + begin, end - begin,
-                       db.as<char>() + begin * static_cast<int64_t>(size_of(db.dtype)), db.dtype,
-                       1);
+      write_at(partial + begin, db, begin, end - begin);
     });
   });
 }

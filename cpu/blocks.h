@@ -11,8 +11,7 @@
 
 namespace tessera::cpu {
 
-inline constexpr int64_t kBlock = 512;           // elements: four f64 blocks stay in 16 KiB of L1
-inline constexpr int64_t kTaskElements = 16384;  // about 5-20 us of work a task
+inline constexpr int64_t kBlock = 512;  // elements: four f64 blocks stay in 16 KiB of L1
 
 // operands[0 .. kIn) are read, operands[kIn .. kIn + kOut) are written.
 // inner(in, out, n, context): in[i] and out[i] point at n elements of C.
@@ -30,7 +29,7 @@ void for_each_block(const std::array<View, kIn + kOut>& operands,
   const int64_t inner_size = nest.inner();
   // A task is a run of whole rows, or a piece of a long row.
   const int64_t piece = std::min(inner_size, kTaskElements);
-  const int64_t pieces = (inner_size + piece - 1) / piece;
+  const int64_t pieces = ceil_div(inner_size, piece);
   const int64_t rows_per_task = std::max<int64_t>(1, kTaskElements / inner_size);
   const int64_t rows = nest.rows();
   auto run_row = [&](int64_t row, int64_t begin, int64_t end, C(*buffer)[kBlock]) {
@@ -69,19 +68,18 @@ void for_each_block(const std::array<View, kIn + kOut>& operands,
       }
     }
   };
-  parallel_tasks(pieces > 1 ? rows * pieces : (rows + rows_per_task - 1) / rows_per_task,
-                 [&](int64_t task) {
-                   alignas(64) C buffer[kAll][kBlock];
-                   if (pieces > 1) {
-                     const int64_t begin = task % pieces * piece;
-                     run_row(task / pieces, begin, std::min(inner_size, begin + piece), buffer);
-                     return;
-                   }
-                   const int64_t last = std::min(rows, (task + 1) * rows_per_task);
-                   for (int64_t row = task * rows_per_task; row < last; ++row) {
-                     run_row(row, 0, inner_size, buffer);
-                   }
-                 });
+  parallel_tasks(pieces > 1 ? rows * pieces : ceil_div(rows, rows_per_task), [&](int64_t task) {
+    alignas(64) C buffer[kAll][kBlock];
+    if (pieces > 1) {
+      const int64_t begin = task % pieces * piece;
+      run_row(task / pieces, begin, std::min(inner_size, begin + piece), buffer);
+      return;
+    }
+    const int64_t last = std::min(rows, (task + 1) * rows_per_task);
+    for (int64_t row = task * rows_per_task; row < last; ++row) {
+      run_row(row, 0, inner_size, buffer);
+    }
+  });
 }
 
 }  // namespace tessera::cpu

@@ -43,18 +43,21 @@ bool has_avx512() {
 
 }  // namespace
 
-void cached_product(int64_t m, int64_t n, int64_t k, const float* a, int64_t a_row, int64_t a_col,
-                    const float* b, int64_t b_row, bool accumulate, float* c, int64_t c_row) {
+void cached_product(int64_t m, int64_t n, int64_t k, Matrix<float> a, Rows<const float> b,
+                    bool accumulate, Rows<float> c) {
   if (has_avx512()) {
-    tessera_avx512_product_f32(m, n, k, a, a_row, a_col, b, b_row, accumulate, c, c_row);
+    tessera_avx512_product_f32(m, n, k, a.data, a.row, a.col, b.data, b.stride, accumulate, c.data,
+                               c.stride);
   } else {
-    multiply_all<FloatVector>(m, n, {k, a, a_row, a_col, b, b_row, accumulate, c, c_row});
+    multiply_all<FloatVector>(
+        m, n, {k, a.data, a.row, a.col, b.data, b.stride, accumulate, c.data, c.stride});
   }
 }
 
-void cached_product(int64_t m, int64_t n, int64_t k, const double* a, int64_t a_row, int64_t a_col,
-                    const double* b, int64_t b_row, bool accumulate, double* c, int64_t c_row) {
-  multiply_all<DoubleVector>(m, n, {k, a, a_row, a_col, b, b_row, accumulate, c, c_row});
+void cached_product(int64_t m, int64_t n, int64_t k, Matrix<double> a, Rows<const double> b,
+                    bool accumulate, Rows<double> c) {
+  multiply_all<DoubleVector>(
+      m, n, {k, a.data, a.row, a.col, b.data, b.stride, accumulate, c.data, c.stride});
 }
 
 }  // namespace tessera::cpu

@@ -6,13 +6,23 @@
 
 #include <cstdint>
 
+#include "cpu/multiply.h"
+
 namespace tessera::cpu {
 
-// c (m, n) = a (m, k) b (k, n), or c += a b. Element (i, p) of a is a[i * a_row + p * a_col]; rows
-// of b and c are contiguous and b_row and c_row apart. n must be a multiple of 64 bytes.
-void cached_product(int64_t m, int64_t n, int64_t k, const float* a, int64_t a_row, int64_t a_col,
-                    const float* b, int64_t b_row, bool accumulate, float* c, int64_t c_row);
-void cached_product(int64_t m, int64_t n, int64_t k, const double* a, int64_t a_row, int64_t a_col,
-                    const double* b, int64_t b_row, bool accumulate, double* c, int64_t c_row);
+// Contiguous rows, `stride` elements apart.
+template <class T>
+struct Rows {
+  T* data;
+  int64_t stride;
+
+  Matrix<T> matrix() const { return {data, stride, 1}; }
+};
+
+// c (m, n) = a (m, k) b (k, n), or c += a b; a of any strides. n must be a multiple of 64 bytes.
+void cached_product(int64_t m, int64_t n, int64_t k, Matrix<float> a, Rows<const float> b,
+                    bool accumulate, Rows<float> c);
+void cached_product(int64_t m, int64_t n, int64_t k, Matrix<double> a, Rows<const double> b,
+                    bool accumulate, Rows<double> c);
 
 }  // namespace tessera::cpu

@@ -1,6 +1,7 @@
 // The loops of a cached product for one set of instructions: tiles of c in registers.
-// Rule: included once by each cached_product_*.cc after it says what a vector is; all names are
-// that file's own (no symbol that the linker could take for another processor), no other header.
+// Rule: included once by each cached_product.cc, here and in avx512/, which then says what a
+// vector is; all names are that file's own (no symbol that the linker could take for another
+// processor), no other header.
 #pragma once
 
 #include <cstdint>

@@ -10,12 +10,9 @@
 namespace tessera::cpu {
 namespace {
 
-// Scratch slots; multiply has 6 and 7.
 enum Slot { kColumns, kWeights, kOutput, kPlane };
 
 constexpr int64_t kScratchElements = 1 << 18;  // 1 MiB of f32: columns stay in L2
-
-int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 // Calls visit(row, column, count, in) for each run of output positions in rows [y0, y1) that tap
 // (ki, kj) sees inside the picture: positions (row, column ...) read in, in + stride, ...
@@ -68,22 +65,6 @@ void fold(const ConvGeometry& g, const C* columns, int64_t channels, int64_t y0,
   }
 }
 
-// n elements from `offset` on, as C; scratch `slot` where they are not C already.
-template <class C>
-const C* read(const View& v, int64_t offset, int64_t n, int slot) {
-  const char* from = v.as<const char>() + offset * static_cast<int64_t>(size_of(v.dtype));
-  return load_row(from, v.dtype, n,
-                  v.dtype == DTypeOf<C>::value ? nullptr : thread_scratch<C>(slot, n));
-}
-template <class C>
-void write(const C* from, const View& v, int64_t offset, int64_t n) {
-  scatter_elements(from, n, v.as<char>() + offset * static_cast<int64_t>(size_of(v.dtype)), v.dtype,
-                   1);
-}
-const void* group_planes(const View& x, int64_t offset) {
-  return x.as<const char>() + offset * static_cast<int64_t>(size_of(x.dtype));
-}
-
 // Output rows of one product, so that its columns fit in kScratchElements.
 int64_t rows_at_once(const ConvGeometry& g, int64_t depth) {
   return std::clamp<int64_t>(kScratchElements / std::max<int64_t>(1, depth * g.out_width), 1,
@@ -103,9 +84,9 @@ void conv2d(const ConvArgs& args) {
       const int64_t y0 = task % pieces * rows, y1 = std::min(g.out_height, y0 + rows);
       const int64_t length = (y1 - y0) * g.out_width;
       C* columns = thread_scratch<C>(kColumns, g.depth() * length);
-      unfold(g, group_planes(args.x, g.x_offset(image, group)), args.x.dtype, 0, g.depth(), y0, y1,
+      unfold(g, address(args.x, g.x_offset(image, group)), args.x.dtype, 0, g.depth(), y0, y1,
              columns);
-      const C* w = read<C>(args.w, g.w_offset(group), g.filters * g.depth(), kWeights);
+      const C* w = read_at<C>(args.w, g.w_offset(group), g.filters * g.depth(), kWeights);
       const int64_t to = g.y_offset(image, group) + y0 * g.out_width;
       const bool direct = args.y.dtype == DTypeOf<C>::value;
       C* out = direct ? args.y.as<C>() + to : thread_scratch<C>(kOutput, g.filters * length);
@@ -113,7 +94,7 @@ void conv2d(const ConvArgs& args) {
                direct ? g.positions() : length);
       if (direct) return;
       for (int64_t o = 0; o < g.filters; ++o) {
-        write(out + o * length, args.y, to + o * g.positions(), length);
+        write_at(out + o * length, args.y, to + o * g.positions(), length);
       }
     });
   });
@@ -138,8 +119,9 @@ void conv2d_dx(const ConvArgs& args) {
       const bool direct = args.x.dtype == DTypeOf<C>::value;
       C* dx = direct ? args.x.as<C>() + to : thread_scratch<C>(kPlane, size);
       std::fill_n(dx, size, C(0));
-      const C* w = read<C>(args.w, g.w_offset(group), g.filters * g.depth(), kWeights);
-      const C* dy = read<C>(args.y, g.y_offset(image, group), g.filters * g.positions(), kOutput);
+      const C* w = read_at<C>(args.w, g.w_offset(group), g.filters * g.depth(), kWeights);
+      const C* dy =
+          read_at<C>(args.y, g.y_offset(image, group), g.filters * g.positions(), kOutput);
       for (int64_t y0 = 0; y0 < g.out_height; y0 += rows) {
         const int64_t y1 = std::min(g.out_height, y0 + rows), length = (y1 - y0) * g.out_width;
         C* columns = thread_scratch<C>(kColumns, depth * length);
@@ -148,7 +130,7 @@ void conv2d_dx(const ConvArgs& args) {
                  {dy + y0 * g.out_width, g.positions(), 1}, false, columns, length);
         fold(g, columns, c1 - c0, y0, y1, dx);
       }
-      if (!direct) write(dx, args.x, to, size);
+      if (!direct) write_at(dx, args.x, to, size);
     });
   });
 }
@@ -170,8 +152,9 @@ void conv2d_dw(const ConvArgs& args) {
       const int64_t stride = direct ? g.depth() : depth;
       for (int64_t o = 0; o < g.filters; ++o) std::fill_n(dw + o * stride, depth, C(0));
       for (int64_t image = 0; image < g.images; ++image) {
-        const C* dy = read<C>(args.y, g.y_offset(image, group), g.filters * g.positions(), kOutput);
-        const void* x = group_planes(args.x, g.x_offset(image, group));
+        const C* dy =
+            read_at<C>(args.y, g.y_offset(image, group), g.filters * g.positions(), kOutput);
+        const void* x = address(args.x, g.x_offset(image, group));
         for (int64_t y0 = 0; y0 < g.out_height; y0 += rows) {
           const int64_t y1 = std::min(g.out_height, y0 + rows), length = (y1 - y0) * g.out_width;
           C* columns = thread_scratch<C>(kColumns, depth * length);
@@ -183,7 +166,7 @@ void conv2d_dw(const ConvArgs& args) {
       }
       if (direct) return;
       for (int64_t o = 0; o < g.filters; ++o) {
-        write(dw + o * depth, args.w, to + o * g.depth(), depth);
+        write_at(dw + o * depth, args.w, to + o * g.depth(), depth);
       }
     });
   });

@@ -28,7 +28,7 @@ void copy_planes(const LoopNest<2>& nest, const From* src, To* dst) {
   const int last = nest.ndim - 1;
   const int64_t rows = nest.shape[last - 1], columns = nest.shape[last];
   const int64_t planes = nest.numel / (rows * columns);
-  const int64_t row_tiles = (rows + kTile - 1) / kTile;
+  const int64_t row_tiles = ceil_div(rows, kTile);
   parallel_tasks(planes * row_tiles, [&](int64_t task) {
     const auto at = nest.row_offsets(task / row_tiles * rows);
     const int64_t r0 = task % row_tiles * kTile, r1 = std::min(rows, r0 + kTile);
@@ -48,7 +48,7 @@ template <class To, class From>
 void copy_rows(const LoopNest<2>& nest, const From* src, To* dst) {
   const int last = nest.ndim - 1;
   const int64_t n = nest.inner();
-  const int64_t piece = std::min(n, kTaskElements), pieces = (n + piece - 1) / piece;
+  const int64_t piece = std::min(n, kTaskElements), pieces = ceil_div(n, piece);
   const int64_t rows_per_task = std::max<int64_t>(1, kTaskElements / n);
   parallel_ranges(nest.rows() * pieces, pieces > 1 ? 1 : rows_per_task,
                   [&](int64_t begin, int64_t end) {

@@ -10,6 +10,8 @@
 namespace tessera::cpu {
 namespace {
 
+enum Slot { kLogits, kResult };
+
 // -sum(target log_softmax(x)) = (1 - s) (lse - x[label]) + s (lse - mean(x))
 template <class C>
 C row_loss(const C* x, int64_t n, int64_t label, C lse, double smoothing) {
@@ -29,7 +31,7 @@ void cross_entropy(const View& logits, const View& labels, double label_smoothin
   visit_floating(logits.dtype, [&](auto tag) {
     using C = decltype(tag);
     parallel_rows(rows, n, [&](int64_t row) {
-      const C* x = read_row<C>(logits, row, n, 0);
+      const C* x = read_row<C>(logits, row, n, kLogits);
       const C top = row_max(x, n);
       const C log_sum = top + lane_log(row_exp_sum(x, top, n));
       const int64_t label = read_element<int64_t>(labels, row);
@@ -48,12 +50,12 @@ void cross_entropy_backward(const View& logits, const View& labels, double label
     using C = decltype(tag);
     const Lane<C> spread(label_smoothing / static_cast<double>(n));
     parallel_rows(rows, n, [&](int64_t row) {
-      C* dx = start_row<C>(dlogits, row, n, 2);
+      C* dx = start_row<C>(dlogits, row, n, kResult);
       const int64_t label = read_element<int64_t>(labels, row);
       if (label == ignore_index) {
         std::fill_n(dx, n, C(0));
       } else {
-        const C* x = read_row<C>(logits, row, n, 0);
+        const C* x = read_row<C>(logits, row, n, kLogits);
         const Lane<C> log_sum(read_element<C>(lse, row));
         const C dloss = read_element<C>(dlosses, row);
         const Lane<C> scale(dloss);

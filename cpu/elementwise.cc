@@ -1,6 +1,7 @@
 // Elementwise kernels: every functor of the table applied to lanes.
 #include "cpu/blocks.h"
 #include "cpu/kernels.h"
+#include "cpu/rows.h"
 #include "engine/visit_op.h"
 
 namespace tessera::cpu {
@@ -9,24 +10,18 @@ namespace {
 template <class F, class C>
 void unary_block(const C* const* in, C* const* out, int64_t n, const void* context) {
   const ScalarArgs args = *static_cast<const ScalarArgs*>(context);
-  int64_t i = 0;
-  for (; i + kLane<C> <= n; i += kLane<C>) {
-    F::f(Lane<C>::load(in[0] + i), args).store(out[0] + i);
-  }
-  if (i < n) F::f(Lane<C>::load_part(in[0] + i, n - i), args).store_part(out[0] + i, n - i);
+  for_each_lane<C>(n, [&](int64_t i, int64_t count) {
+    store_lane(F::f(load_lane(in[0] + i, count), args), out[0] + i, count);
+  });
 }
 
 template <class F, class C>
 void binary_block(const C* const* in, C* const* out, int64_t n, const void*) {
-  int64_t i = 0;
-  for (; i + kLane<C> <= n; i += kLane<C>) {
-    F::f(Lane<C>::load(in[0] + i), Lane<C>::load(in[1] + i)).store(out[0] + i);
-  }
-  if (i < n) {
-    // Padding with ones keeps an integer division away from zero.
-    F::f(Lane<C>::load_part(in[0] + i, n - i, C(1)), Lane<C>::load_part(in[1] + i, n - i, C(1)))
-        .store_part(out[0] + i, n - i);
-  }
+  // Padding with ones keeps an integer division away from zero.
+  for_each_lane<C>(n, [&](int64_t i, int64_t count) {
+    const Lane<C> a = load_lane(in[0] + i, count, C(1)), b = load_lane(in[1] + i, count, C(1));
+    store_lane(F::f(a, b), out[0] + i, count);
+  });
 }
 
 template <class C>

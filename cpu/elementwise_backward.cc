@@ -1,6 +1,7 @@
 // The derivatives of the elementwise table, lane by lane.
 #include "cpu/blocks.h"
 #include "cpu/kernels.h"
+#include "cpu/rows.h"
 #include "engine/visit_op.h"
 
 namespace tessera::cpu {
@@ -9,29 +10,19 @@ namespace {
 template <class F, class C>
 void unary_backward_block(const C* const* in, C* const* out, int64_t n, const void* context) {
   const ScalarArgs args = *static_cast<const ScalarArgs*>(context);
-  int64_t i = 0;
-  for (; i + kLane<C> <= n; i += kLane<C>) {
-    F::df(Lane<C>::load(in[0] + i), Lane<C>::load(in[1] + i), args).store(out[0] + i);
-  }
-  if (i < n) {
-    F::df(Lane<C>::load_part(in[0] + i, n - i, C(1)), Lane<C>::load_part(in[1] + i, n - i), args)
-        .store_part(out[0] + i, n - i);
-  }
+  for_each_lane<C>(n, [&](int64_t i, int64_t count) {
+    const Lane<C> saved = load_lane(in[0] + i, count, C(1)), dy = load_lane(in[1] + i, count);
+    store_lane(F::df(saved, dy, args), out[0] + i, count);
+  });
 }
 
 // d(lane a, lane b, lane dy) for one of the two inputs.
 template <class C, Lane<C> (*d)(Lane<C>, Lane<C>, Lane<C>)>
 void binary_backward_block(const C* const* in, C* const* out, int64_t n, const void*) {
-  int64_t i = 0;
-  for (; i + kLane<C> <= n; i += kLane<C>) {
-    d(Lane<C>::load(in[0] + i), Lane<C>::load(in[1] + i), Lane<C>::load(in[2] + i))
-        .store(out[0] + i);
-  }
-  if (i < n) {
-    d(Lane<C>::load_part(in[0] + i, n - i, C(1)), Lane<C>::load_part(in[1] + i, n - i, C(1)),
-      Lane<C>::load_part(in[2] + i, n - i))
-        .store_part(out[0] + i, n - i);
-  }
+  for_each_lane<C>(n, [&](int64_t i, int64_t count) {
+    const Lane<C> a = load_lane(in[0] + i, count, C(1)), b = load_lane(in[1] + i, count, C(1));
+    store_lane(d(a, b, load_lane(in[2] + i, count)), out[0] + i, count);
+  });
 }
 
 }  // namespace

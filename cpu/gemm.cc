@@ -7,17 +7,18 @@
 #include <numeric>
 
 #include "cpu/kernels.h"
-#include "cpu/lanes.h"
 #include "cpu/multiply.h"
-#include "cpu/pool.h"
+#include "cpu/rows.h"
 
 namespace tessera::cpu {
 namespace {
 
+enum Slot { kLeft, kRight, kProduct, kBias, kPartial, kRow };
+
 // n cut into pieces whose borders are multiples of 16 (the width of oneDNN's kernels).
 struct Cut {
   int64_t n, pieces;
-  int64_t border(int64_t i) const { return std::min(n, i * ((n + 15) / 16) / pieces * 16); }
+  int64_t border(int64_t i) const { return std::min(n, i * ceil_div(n, 16) / pieces * 16); }
 };
 
 struct Grid {
@@ -25,8 +26,6 @@ struct Grid {
   int64_t parts;  // of k, summed in order at the end
   int64_t tiles() const { return rows.pieces * cols.pieces; }
 };
-
-int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 // The shortest side of a piece that a product of this depth is cut into.
 constexpr int64_t kShallow = 1536;
@@ -129,9 +128,9 @@ void multiply_tile(const Job& job, const Tile& t, int64_t k0, int64_t k1, bool a
     }
   }
   const Matrix<C> left =
-      widened<C>(at(a, t.b, t.i0, k0), a.dtype, a.stride[1], a.stride[2], m, k, 0);
+      widened<C>(at(a, t.b, t.i0, k0), a.dtype, a.stride[1], a.stride[2], m, k, kLeft);
   const Matrix<C> right =
-      widened<C>(at(b, t.b, k0, t.j0), b.dtype, b.stride[1], b.stride[2], k, n, 1);
+      widened<C>(at(b, t.b, k0, t.j0), b.dtype, b.stride[1], b.stride[2], k, n, kRight);
   multiply(m, n, k, left, right, accumulate, out, stride);
 }
 
@@ -139,7 +138,7 @@ void multiply_tile(const Job& job, const Tile& t, int64_t k0, int64_t k1, bool a
 template <class C>
 const C* read_bias(const View& bias, const Tile& t) {
   if (bias.data == nullptr) return nullptr;
-  C* out = thread_scratch<C>(3, t.cols());
+  C* out = thread_scratch<C>(kBias, t.cols());
   const char* from =
       bias.as<const char>() + t.j0 * bias.stride[0] * static_cast<int64_t>(size_of(bias.dtype));
   gather_elements(from, bias.dtype, bias.stride[0], t.cols(), out);
@@ -152,7 +151,7 @@ void finish_tile(const GemmArgs& args, const Tile& t, const C* product, int64_t 
   const C alpha = static_cast<C>(args.alpha), beta = static_cast<C>(args.beta);
   const C* bias = read_bias<C>(args.bias, t);
   const int64_t n = t.cols();
-  C* row = thread_scratch<C>(5, n);
+  C* row = thread_scratch<C>(kRow, n);
   for (int64_t i = 0; i < t.rows(); ++i, product += stride) {
     void* c = at(args.c, t.b, t.i0 + i, t.j0);
     if (beta == C(0)) {
@@ -178,7 +177,7 @@ void compute_tile(const Job& job, const Tile& t) {
   const GemmArgs& args = job.args;
   const int64_t k = args.a.shape[2];
   if (args.c.dtype != DTypeOf<C>::value || !is_plain(args)) {
-    C* product = thread_scratch<C>(2, t.rows() * t.cols());
+    C* product = thread_scratch<C>(kProduct, t.rows() * t.cols());
     multiply_tile(job, t, 0, k, false, product, t.cols());
     finish_tile(args, t, product, t.cols());
     return;
@@ -198,22 +197,20 @@ void compute_in_parts(const Job& job, const Grid& grid, int64_t batch,
                       const std::function<Tile(int64_t)>& tile_at) {
   const GemmArgs& args = job.args;
   const int64_t m = grid.rows.n, n = grid.cols.n, k = args.a.shape[2], size = batch * m * n;
-  C* partial = thread_scratch<C>(4, grid.parts * size);  // (parts, batch, m, n)
+  C* partial = thread_scratch<C>(kPartial, grid.parts * size);  // (parts, batch, m, n)
   parallel_tasks(grid.parts * batch * grid.tiles(), [&](int64_t task) {
     const int64_t part = task % grid.parts;
     const Tile t = tile_at(task / grid.parts);
     multiply_tile(job, t, part * k / grid.parts, (part + 1) * k / grid.parts, false,
                   partial + part * size + (t.b * m + t.i0) * n + t.j0, n);
   });
-  parallel_ranges(batch * m, std::max<int64_t>(1, 16384 / n), [&](int64_t begin, int64_t end) {
-    for (int64_t row = begin; row < end; ++row) {
-      C* sum = partial + row * n;
-      for (int64_t part = 1; part < grid.parts; ++part) {
-        const C* from = sum + part * size;
-        for (int64_t j = 0; j < n; ++j) sum[j] += from[j];
-      }
-      finish_tile(args, {row / m, row % m, row % m + 1, 0, n}, sum, n);
+  parallel_rows(batch * m, n, [&](int64_t row) {
+    C* sum = partial + row * n;
+    for (int64_t part = 1; part < grid.parts; ++part) {
+      const C* from = sum + part * size;
+      for (int64_t j = 0; j < n; ++j) sum[j] += from[j];
     }
+    finish_tile(args, {row / m, row % m, row % m + 1, 0, n}, sum, n);
   });
 }
 

@@ -127,7 +127,7 @@ void eigen_gemm(const GemmArgs& args) {
     }
   };
   const float alpha = static_cast<float>(args.alpha), beta = static_cast<float>(args.beta);
-  const int64_t m = args.c.shape[1], piece = (m + num_threads() - 1) / num_threads();
+  const int64_t m = args.c.shape[1], piece = ceil_div(m, num_threads());
   for (int64_t batch = 0; batch < args.c.shape[0]; ++batch) {
     parallel_ranges(m, piece, [&](int64_t begin, int64_t end) {
       Eigen::Map<Rows, 0, Stride> all(matrix_at<float>(args.c, batch), m, args.c.shape[2],

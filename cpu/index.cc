@@ -38,7 +38,7 @@ void gather(const View& x, const View& index, const View& y) {
 // order (j ascending) without atomics.
 void scatter_add(const View& s, const View& index, const View& x) {
   const int64_t n = x.shape[1], k = s.shape[1], inner = s.shape[2], outer = s.shape[0];
-  const int64_t blocks = (inner + kBlock - 1) / kBlock;
+  const int64_t blocks = ceil_div(inner, kBlock);
   const IndexView idx(index);
   visit_dtype(x.dtype, [&](auto tag) {
     using T = decltype(tag);

@@ -234,14 +234,6 @@ void scatter_elements(const C* src, int64_t n, void* dst, DType dtype, int64_t s
   });
 }
 
-// A row of n elements as C: the data itself where it already is that, else a copy in `buffer`.
-template <class C>
-const C* load_row(const void* src, DType dtype, int64_t n, C* buffer) {
-  if (dtype == DTypeOf<C>::value) return static_cast<const C*>(src);
-  gather_elements(src, dtype, 1, n, buffer);
-  return buffer;
-}
-
 // Combines the elements of a register pairwise: halves, quarters, ... until each holds the result.
 template <int kWidth, class Part, class Combine, size_t... kIndex>
 Part fold(Part x, Combine combine, std::index_sequence<kIndex...> all) {

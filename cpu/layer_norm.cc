@@ -12,6 +12,10 @@
 namespace tessera::cpu {
 namespace {
 
+// kScale, kShift and kPartial are the caller's, read by every task.
+enum Slot { kInput, kBranch, kResult, kSum, kScale, kShift };
+constexpr Slot kGradient = kBranch, kPartial = kShift;  // in backward
+
 constexpr int64_t kChunkRows = 64;  // rows of one partial sum of dw and db
 
 // A vector as C, or n times `value` where there is none; the caller's scratch `slot`.
@@ -40,13 +44,13 @@ C mean_square_distance(const C* x, C mean, int64_t n) {
 // Row `row` of x + r, as sum stores it.
 template <class C>
 const C* add_branch(const LayerNormArgs& args, int64_t row, int64_t n) {
-  const C *x = read_row<C>(args.x, row, n, 0), *r = read_row<C>(args.r, row, n, 1);
-  C* sum = start_row<C>(args.sum, row, n, 3);
+  const C *x = read_row<C>(args.x, row, n, kInput), *r = read_row<C>(args.r, row, n, kBranch);
+  C* sum = start_row<C>(args.sum, row, n, kSum);
   for_each_lane<C>(n, [&](int64_t i, int64_t count) {
     store_lane(load_lane(x + i, count) + load_lane(r + i, count), sum + i, count);
   });
   finish_row(sum, args.sum, row, n);
-  return read_row<C>(args.sum, row, n, 3);
+  return read_row<C>(args.sum, row, n, kSum);
 }
 
 // dx = dsum + rstd (g - mean(g) - xhat mean(g xhat)) with g = dy w; adds dy xhat to dw and dy to
@@ -91,9 +95,7 @@ void sum_chunks(const C* partial, int64_t chunks, int64_t n, const View& dw, con
         const C* part = partial + (chunk * 2 + which) * n + begin;
         for (int64_t j = 0; j < end - begin; ++j) sum[j] += part[j];
       }
-      scatter_elements(sum, end - begin,
-                       out.as<char>() + begin * static_cast<int64_t>(size_of(out.dtype)), out.dtype,
-                       1);
+      write_at(sum, out, begin, end - begin);
     }
   });
 }
@@ -105,12 +107,12 @@ void layer_norm(const LayerNormArgs& args) {
   if (rows * n == 0) return;
   visit_floating(args.x.dtype, [&](auto tag) {
     using C = decltype(tag);
-    const C* scale = read_vector<C>(args.w, n, C(1), 4);
-    const C* shift = read_vector<C>(args.b, n, C(0), 5);
+    const C* scale = read_vector<C>(args.w, n, C(1), kScale);
+    const C* shift = read_vector<C>(args.b, n, C(0), kShift);
     parallel_rows(rows, n, [&](int64_t row) {
-      const C* in =
-          args.r.data == nullptr ? read_row<C>(args.x, row, n, 0) : add_branch<C>(args, row, n);
-      C* out = start_row<C>(args.y, row, n, 2);
+      const C* in = args.r.data == nullptr ? read_row<C>(args.x, row, n, kInput)
+                                           : add_branch<C>(args, row, n);
+      C* out = start_row<C>(args.y, row, n, kResult);
       const C center = row_sum(in, n) / static_cast<C>(n);
       const C variance = mean_square_distance(in, center, n);
       const C inverse = C(1) / std::sqrt(variance + static_cast<C>(args.eps));
@@ -132,10 +134,10 @@ void layer_norm_backward(const LayerNormBackwardArgs& args) {
   if (n == 0) return;
   visit_floating(args.x.dtype, [&](auto tag) {
     using C = decltype(tag);
-    const int64_t chunks = (rows + kChunkRows - 1) / kChunkRows;
+    const int64_t chunks = ceil_div(rows, kChunkRows);
     const bool sums = args.dw.data != nullptr || args.db.data != nullptr;
-    const C* scale = read_vector<C>(args.w, n, C(1), 4);
-    C* partial = sums ? thread_scratch<C>(5, chunks * 2 * n) : nullptr;  // (chunks, 2, n)
+    const C* scale = read_vector<C>(args.w, n, C(1), kScale);
+    C* partial = sums ? thread_scratch<C>(kPartial, chunks * 2 * n) : nullptr;  // (chunks, 2, n)
     parallel_ranges(rows, kChunkRows, [&](int64_t begin, int64_t end) {
       C* sum = nullptr;
       if (sums) {
@@ -143,13 +145,13 @@ void layer_norm_backward(const LayerNormBackwardArgs& args) {
         std::fill_n(sum, 2 * n, C(0));
       }
       for (int64_t row = begin; row < end; ++row) {
-        const C* more = args.dsum.data == nullptr ? nullptr : read_row<C>(args.dsum, row, n, 3);
-        C* out = start_row<C>(args.dx, row, n, 2);
-        backward_row(read_row<C>(args.x, row, n, 0), read_row<C>(args.dy, row, n, 1), more, scale,
-                     read_element<C>(args.mean, row), read_element<C>(args.rstd, row), n, out, sum,
-                     sums ? sum + n : nullptr);
+        const C* more = args.dsum.data == nullptr ? nullptr : read_row<C>(args.dsum, row, n, kSum);
+        C* out = start_row<C>(args.dx, row, n, kResult);
+        backward_row(read_row<C>(args.x, row, n, kInput), read_row<C>(args.dy, row, n, kGradient),
+                     more, scale, read_element<C>(args.mean, row), read_element<C>(args.rstd, row),
+                     n, out, sum, sums ? sum + n : nullptr);
         finish_row(out, args.dx, row, n);
-        if (args.dr.data != nullptr) write_row(out, args.dr, row, n);
+        if (args.dr.data != nullptr) write_at(out, args.dr, row * n, n);
       }
     });
     if (sums) sum_chunks(partial, chunks, n, args.dw, args.db);

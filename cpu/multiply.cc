@@ -42,7 +42,7 @@ void call_sgemm(int64_t m, int64_t n, int64_t k, Matrix<float> a, Matrix<float> 
   static_cast<void>(alone);
   const bool a_rows = a.col == 1, b_rows = b.col == 1;
   // Even pieces: 784 is 392 and 392, since a rest of 16 would cost a pass over c for nothing.
-  const int64_t pieces = (k + kDepth - 1) / kDepth;
+  const int64_t pieces = ceil_div(k, kDepth);
   for (int64_t piece = 0; piece < pieces; ++piece) {
     const int64_t begin = piece * k / pieces, end = (piece + 1) * k / pieces;
     const dnnl_status_t status =
@@ -66,11 +66,11 @@ void multiply(int64_t m, int64_t n, int64_t k, Matrix<float> a, Matrix<float> b,
   const int64_t rows = std::max(m, kLeastSide), cols = std::max(n, kLeastSide);
   const bool in_place = order_is_fixed();
   const bool padded = rows != m || cols != n;
-  // Slot 6: a copy of a, and behind it a padded product.
-  float* spare = thread_scratch<float>(6, rows * k + (padded ? rows * cols : 0));
+  // A copy of a, and behind it a padded product.
+  float* spare = thread_scratch<float>(kLeftCopy, rows * k + (padded ? rows * cols : 0));
   if (!in_place || rows != m || !readable(a, m, k)) a = pack(a, m, k, rows, k, spare);
   if (!in_place || cols != n || !readable(b, k, n)) {
-    b = pack(b, k, n, k, cols, thread_scratch<float>(7, k * cols));
+    b = pack(b, k, n, k, cols, thread_scratch<float>(kRightCopy, k * cols));
   }
   if (!padded) {
     call_sgemm(m, n, k, a, b, accumulate, c, std::max(ldc, n));
@@ -89,8 +89,8 @@ void multiply(int64_t m, int64_t n, int64_t k, Matrix<double> a, Matrix<double> 
   if (m == 0 || n == 0) return;
   if (!accumulate) clear(m, n, c, ldc);
   if (k == 0) return;
-  const double* left = pack(a, m, k, m, k, thread_scratch<double>(6, m * k)).data;
-  const double* right = pack(b, k, n, k, n, thread_scratch<double>(7, k * n)).data;
+  const double* left = pack(a, m, k, m, k, thread_scratch<double>(kLeftCopy, m * k)).data;
+  const double* right = pack(b, k, n, k, n, thread_scratch<double>(kRightCopy, k * n)).data;
   if (m + n + k < 20) {
     for (int64_t i = 0; i < m; ++i) {
       for (int64_t j = 0; j < n; ++j) {

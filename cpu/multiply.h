@@ -19,8 +19,11 @@ struct Matrix {
   Matrix transposed() const { return {data, col, row}; }
 };
 
+// The scratch slots of the calling thread that every product here may use.
+enum MultiplySlot { kLeftCopy = 6, kRightCopy = 7 };
+
 // c (m, n) = a (m, k) b (k, n), or c += a b. c's rows are `ldc` elements apart. k = 0 is a sum of
-// nothing. Uses the calling thread's scratch slots 6 and 7.
+// nothing.
 void multiply(int64_t m, int64_t n, int64_t k, Matrix<float> a, Matrix<float> b, bool accumulate,
               float* c, int64_t ldc);
 void multiply(int64_t m, int64_t n, int64_t k, Matrix<double> a, Matrix<double> b, bool accumulate,

@@ -86,8 +86,8 @@ bool bf16_products_pay() {
 
 void multiply_bf16(int64_t m, int64_t n, int64_t k, Matrix<BFloat16> a, Matrix<BFloat16> b,
                    bool accumulate, float* c, int64_t ldc) {
-  a = row_major(a, m, k, 6);
-  b = row_major(b, k, n, 7);
+  a = row_major(a, m, k, kLeftCopy);
+  b = row_major(b, k, n, kRightCopy);
   Product& product = product_for({m, n, k, a.row, b.row, ldc, accumulate});
   product.a.set_data_handle(const_cast<BFloat16*>(a.data));
   product.b.set_data_handle(const_cast<BFloat16*>(b.data));

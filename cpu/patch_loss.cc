@@ -13,6 +13,8 @@
 namespace tessera::cpu {
 namespace {
 
+enum Slot { kPatch, kPrediction, kDifference, kLine, kSquares };
+
 constexpr double kEps = 1e-6;  // of the variance, as the official code has it
 
 // Patch `id` of picture b, row, column, channel.
@@ -21,12 +23,10 @@ void read_patch(const PatchLossArgs& args, int64_t b, int64_t id, C* out) {
   const View& imgs = args.imgs;
   const int64_t channels = imgs.shape[1], height = imgs.shape[2], width = imgs.shape[3];
   const int64_t p = args.patch, y0 = id / (width / p) * p, x0 = id % (width / p) * p;
-  C* line = thread_scratch<C>(3, p);
   for (int64_t c = 0; c < channels; ++c) {
     for (int64_t r = 0; r < p; ++r) {
       const int64_t at = ((b * channels + c) * height + y0 + r) * width + x0;
-      gather_elements(imgs.as<const char>() + at * static_cast<int64_t>(size_of(imgs.dtype)),
-                      imgs.dtype, 1, p, line);
+      const C* line = read_at<C>(imgs, at, p, kLine);
       for (int64_t i = 0; i < p; ++i) out[(r * p + i) * channels + c] = line[i];
     }
   }
@@ -43,7 +43,7 @@ C sum_as_reduce(C* x, int64_t n) {
 template <class C>
 void normalise(C* x, int64_t n) {
   const Lane<C> mean(double(sum_as_reduce(x, n) * static_cast<C>(1.0 / double(n))));
-  C* squares = thread_scratch<C>(4, n);
+  C* squares = thread_scratch<C>(kSquares, n);
   for_each_lane<C>(n, [&](int64_t i, int64_t count) {
     const Lane<C> d = load_lane(x + i, count) - mean;
     store_lane(d, x + i, count);
@@ -65,12 +65,12 @@ void patch_loss(const PatchLossArgs& args) {
   visit_floating(args.pred.dtype, [&](auto tag) {
     using C = decltype(tag);
     parallel_rows(rows, n, [&](int64_t row) {
-      C* patch = thread_scratch<C>(0, n);
+      C* patch = thread_scratch<C>(kPatch, n);
       read_patch(args, row / tokens, ids[row], patch);
       if (args.normalise) normalise(patch, n);
-      const C* pred = read_row<C>(args.pred, row, n, 1);
+      const C* pred = read_row<C>(args.pred, row, n, kPrediction);
       const bool wanted = args.diff.data != nullptr;
-      C* diff = wanted ? start_row<C>(args.diff, row, n, 2) : nullptr;
+      C* diff = wanted ? start_row<C>(args.diff, row, n, kDifference) : nullptr;
       Lane<C> sum(0.0);
       for_each_lane<C>(n, [&](int64_t i, int64_t count) {
         const Lane<C> d = load_lane(pred + i, count) - load_lane(patch + i, count);

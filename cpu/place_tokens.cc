@@ -12,6 +12,8 @@
 namespace tessera::cpu {
 namespace {
 
+enum Slot { kRow, kPosition, kResult, kExtraSums };
+
 struct Places {
   explicit Places(const PlaceTokensArgs& args) : source_(args.source), place_(args.place) {
     last_ = args.x.shape[1];
@@ -31,19 +33,6 @@ struct Places {
   int64_t last_;  // N, which stands for the extra row
 };
 
-// Columns [c0, c0 + count) of row `row` of contiguous rows of n.
-template <class C>
-const C* read_piece(const View& x, int64_t row, int64_t n, int64_t c0, int64_t count, C* buffer) {
-  const int64_t at = (row * n + c0) * static_cast<int64_t>(size_of(x.dtype));
-  return load_row(x.as<const char>() + at, x.dtype, count, buffer);
-}
-template <class C>
-void write_piece(const C* from, const View& y, int64_t row, int64_t n, int64_t c0, int64_t count) {
-  scatter_elements(from, count,
-                   y.as<char>() + (row * n + c0) * static_cast<int64_t>(size_of(y.dtype)), y.dtype,
-                   1);
-}
-
 template <class C>
 void add_lanes(const C* a, const C* b, int64_t n, C* out) {
   for_each_lane<C>(n, [&](int64_t i, int64_t count) {
@@ -62,9 +51,10 @@ void place_tokens(const PlaceTokensArgs& args) {
     parallel_rows(batch * tokens, d, [&](int64_t token) {
       const int64_t b = token / tokens, t = token % tokens, source = places.source(b, t);
       const bool extra = places.is_extra(source);
-      const C* row = read_row<C>(extra ? args.extra : args.x, extra ? 0 : b * rows + source, d, 0);
-      C* out = start_row<C>(args.y, token, d, 2);
-      add_lanes(row, read_row<C>(args.table, places.place(b, t), d, 1), d, out);
+      const C* row =
+          read_row<C>(extra ? args.extra : args.x, extra ? 0 : b * rows + source, d, kRow);
+      C* out = start_row<C>(args.y, token, d, kResult);
+      add_lanes(row, read_row<C>(args.table, places.place(b, t), d, kPosition), d, out);
       finish_row(out, args.y, token, d);
     });
   });
@@ -72,11 +62,11 @@ void place_tokens(const PlaceTokensArgs& args) {
 
 void place_tokens_backward(const PlaceTokensArgs& args) {
   const int64_t batch = args.y.shape[0], tokens = args.y.shape[1], d = args.y.shape[2];
-  const int64_t rows = args.x.shape[1], blocks = (d + kBlock - 1) / kBlock;
+  const int64_t rows = args.x.shape[1], blocks = ceil_div(d, kBlock);
   const Places places(args);
   visit_floating(args.y.dtype, [&](auto tag) {
     using C = decltype(tag);
-    C* sums = thread_scratch<C>(0, batch * d);  // (B, D): of the extra row
+    C* sums = thread_scratch<C>(kExtraSums, batch * d);  // (B, D): of the extra row
     parallel_tasks(batch * blocks, [&](int64_t task) {
       const int64_t b = task / blocks, c0 = task % blocks * kBlock;
       const int64_t count = std::min(kBlock, d - c0);
@@ -84,17 +74,17 @@ void place_tokens_backward(const PlaceTokensArgs& args) {
       C* extra = sums + b * d + c0;
       std::fill_n(extra, count, C(0));
       std::fill_n(to, count, C(0));
-      for (int64_t n = 0; n < rows; ++n) write_piece(to, args.x, b * rows + n, d, c0, count);
+      for (int64_t n = 0; n < rows; ++n) write_at(to, args.x, (b * rows + n) * d + c0, count);
       for (int64_t t = 0; t < tokens; ++t) {
-        const C* dy = read_piece(args.y, b * tokens + t, d, c0, count, from);
+        const C* dy = read_at(args.y, (b * tokens + t) * d + c0, count, from);
         const int64_t source = places.source(b, t);
         if (places.is_extra(source)) {
           add_lanes<C>(extra, dy, count, extra);
           continue;
         }
-        const int64_t row = b * rows + source;
-        add_lanes<C>(read_piece(args.x, row, d, c0, count, to), dy, count, to);
-        write_piece(to, args.x, row, d, c0, count);
+        const int64_t at = (b * rows + source) * d + c0;
+        add_lanes<C>(read_at(args.x, at, count, to), dy, count, to);
+        write_at(to, args.x, at, count);
       }
     });
     if (args.extra.data == nullptr) return;

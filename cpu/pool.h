@@ -9,6 +9,10 @@
 
 namespace tessera::cpu {
 
+inline constexpr int64_t kTaskElements = 16384;  // about 5-20 us of work a task
+
+constexpr int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
 // Runs body(context, task) for every task in [0, tasks), on the caller and the pool's threads.
 // Nested calls, and calls while another thread holds the pool, run in the caller. An exception
 // from a task is thrown again here after all tasks ended.
@@ -27,12 +31,13 @@ void parallel_tasks(int64_t tasks, Body&& body) {
 template <class Body>
 void parallel_ranges(int64_t n, int64_t grain, Body&& body) {
   grain = std::max<int64_t>(grain, 1);
-  parallel_tasks((n + grain - 1) / grain,
+  parallel_tasks(ceil_div(n, grain),
                  [&](int64_t task) { body(task * grain, std::min(n, (task + 1) * grain)); });
 }
 
 // A 64-byte aligned buffer of at least `bytes` that belongs to the calling thread, reused between
-// kernels. One kernel may hold several at once under different slots (0 .. 7).
+// kernels. One kernel may hold several at once under different slots (0 .. 7), which it names in an
+// enum Slot.
 void* thread_scratch(int slot, int64_t bytes);
 size_t scratch_bytes();  // of all threads
 template <class T>

@@ -17,7 +17,7 @@ void uniform(RandomKey key, const View& y) {
     using T = decltype(tag);
     T* p = y.as<T>();
     const int64_t n = y.numel();
-    parallel_ranges((n + 3) / 4, kTaskElements / 4, [&](int64_t begin, int64_t end) {
+    parallel_ranges(ceil_div(n, 4), kTaskElements / 4, [&](int64_t begin, int64_t end) {
       for (int64_t b = begin; b < end; ++b) {
         const PhiloxBlock bits = key.block(static_cast<uint64_t>(b));
         for (int64_t i = 0; i < 4 && b * 4 + i < n; ++i) {
@@ -34,7 +34,7 @@ void normal(RandomKey key, const View& y) {
     using T = decltype(tag);
     T* p = y.as<T>();
     const int64_t n = y.numel();
-    parallel_ranges((n + 3) / 4, kTaskElements / 16, [&](int64_t begin, int64_t end) {
+    parallel_ranges(ceil_div(n, 4), kTaskElements / 16, [&](int64_t begin, int64_t end) {
       for (int64_t b = begin; b < end; ++b) {
         const PhiloxBlock bits = key.block(static_cast<uint64_t>(b));
         for (int64_t i = 0; i < 4 && b * 4 + i < n; ++i) {

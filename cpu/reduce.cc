@@ -65,54 +65,44 @@ struct MaxOp {  // a NaN wins
   }
 };
 
-// One piece of one row.
+// n elements from `first` on, a piece of one row.
 template <class Op, class C>
-C reduce_piece(const void* src, DType dtype, int64_t n) {
+C reduce_piece(const View& x, int64_t first, int64_t n) {
   const C start = Op::template identity<C>();
   Lane<C> acc[4];
   for (auto& a : acc) a = Lane<C>::filled(start);
   C buffer[kBlock];
   for (int64_t at = 0; at < n; at += kBlock) {
     const int64_t count = std::min(kBlock, n - at);
-    const C* x = load_row(static_cast<const char*>(src) + at * static_cast<int64_t>(size_of(dtype)),
-                          dtype, count, buffer);
-    int64_t i = 0;
+    const C* from = read_at(x, first + at, count, buffer);
     int turn = 0;
-    for (; i + kLane<C> <= count; i += kLane<C>, turn = (turn + 1) & 3) {
-      acc[turn] = Op::step(acc[turn], Lane<C>::load(x + i));
-    }
-    if (i < count) acc[turn] = Op::step(acc[turn], Lane<C>::load_part(x + i, count - i, start));
+    for_each_lane<C>(count, [&](int64_t i, int64_t lane) {
+      acc[turn] = Op::step(acc[turn], load_lane(from + i, lane, start));
+      turn = (turn + 1) & 3;
+    });
   }
   C total = Op::finish(acc[0]);
   for (int k = 1; k < 4; ++k) total = Op::join(total, Op::finish(acc[k]));
   return total;
 }
 
-template <class C>
-void store_one(const View& y, int64_t i, C value) {
-  scatter_elements(&value, 1, y.as<char>() + i * static_cast<int64_t>(size_of(y.dtype)), y.dtype,
-                   1);
-}
-
 template <class Op, class C>
 void reduce_rows(const View& x, const View& y, int64_t rows, int64_t n) {
-  const int64_t pieces = std::max<int64_t>(1, (n + kPiece - 1) / kPiece);
-  const int64_t bytes = static_cast<int64_t>(size_of(x.dtype));
+  const int64_t pieces = std::max<int64_t>(1, ceil_div(n, kPiece));
   std::vector<C> partial(static_cast<size_t>(rows * pieces));
   parallel_ranges(
       rows * pieces, std::max<int64_t>(1, kTaskElements / std::clamp<int64_t>(n, 1, kPiece)),
       [&](int64_t begin, int64_t end) {
         for (int64_t i = begin; i < end; ++i) {
           const int64_t row = i / pieces, from = i % pieces * kPiece;
-          partial[i] = reduce_piece<Op, C>(x.as<const char>() + (row * n + from) * bytes, x.dtype,
-                                           std::min(kPiece, n - from));
+          partial[i] = reduce_piece<Op, C>(x, row * n + from, std::min(kPiece, n - from));
         }
       });
   for (int64_t row = 0; row < rows; ++row) {
     C* piece = &partial[row * pieces];
     join_pairwise(pieces,
                   [&](int64_t to, int64_t from) { piece[to] = Op::join(piece[to], piece[from]); });
-    store_one(y, row, piece[0]);
+    write_at(piece, y, row, 1);
   }
 }
 
@@ -120,26 +110,20 @@ void reduce_rows(const View& x, const View& y, int64_t rows, int64_t n) {
 template <class Op, class C>
 void reduce_columns_piece(const View& x, int64_t first_row, int64_t last_row, int64_t inner,
                           int64_t c0, int64_t count, C* acc) {
-  const int64_t bytes = static_cast<int64_t>(size_of(x.dtype));
   std::fill_n(acc, count, Op::template identity<C>());
   C buffer[kColumnBlock];
   for (int64_t r = first_row; r < last_row; ++r) {
-    const C* row = load_row(x.as<const char>() + (r * inner + c0) * bytes, x.dtype, count, buffer);
-    int64_t i = 0;
-    for (; i + kLane<C> <= count; i += kLane<C>) {
-      Op::step(Lane<C>::load(acc + i), Lane<C>::load(row + i)).store(acc + i);
-    }
-    if (i < count) {
-      Op::step(Lane<C>::load_part(acc + i, count - i), Lane<C>::load_part(row + i, count - i))
-          .store_part(acc + i, count - i);
-    }
+    const C* row = read_at(x, r * inner + c0, count, buffer);
+    for_each_lane<C>(count, [&](int64_t i, int64_t lane) {
+      store_lane(Op::step(load_lane(acc + i, lane), load_lane(row + i, lane)), acc + i, lane);
+    });
   }
 }
 
 template <class Op, class C>
 void reduce_columns(const View& x, const View& y, int64_t outer, int64_t n, int64_t inner) {
-  const int64_t pieces = std::max<int64_t>(1, (n + kPieceRows - 1) / kPieceRows);
-  const int64_t blocks = (inner + kColumnBlock - 1) / kColumnBlock;
+  const int64_t pieces = std::max<int64_t>(1, ceil_div(n, kPieceRows));
+  const int64_t blocks = ceil_div(inner, kColumnBlock);
   std::vector<C> partial(static_cast<size_t>(outer * pieces * inner));
   parallel_tasks(outer * pieces * blocks, [&](int64_t task) {
     const int64_t c0 = task % blocks * kColumnBlock, op = task / blocks;
@@ -153,7 +137,7 @@ void reduce_columns(const View& x, const View& y, int64_t outer, int64_t n, int6
       C *into = total + to * inner, *next = total + from * inner;
       for (int64_t i = 0; i < inner; ++i) into[i] = Op::join(into[i], next[i]);
     });
-    for (int64_t i = 0; i < inner; ++i) store_one(y, o * inner + i, total[i]);
+    write_at(total, y, o * inner, inner);
   }
 }
 

@@ -11,20 +11,40 @@
 
 namespace tessera::cpu {
 
-// body(row) for every row of length n, about 16384 elements a task.
+// body(row) for every row of length n, about kTaskElements a task.
 template <class Body>
 void parallel_rows(int64_t rows, int64_t n, Body&& body) {
-  parallel_ranges(rows, 16384 / std::max<int64_t>(n, 1), [&](int64_t begin, int64_t end) {
+  parallel_ranges(rows, kTaskElements / std::max<int64_t>(n, 1), [&](int64_t begin, int64_t end) {
     for (int64_t row = begin; row < end; ++row) body(row);
   });
 }
 
-// Row `row` of a contiguous (rows, n), by the thread's scratch `slot` where it is not C already.
+// Element `at` of a contiguous view.
+inline char* address(const View& v, int64_t at) {
+  return v.as<char>() + at * static_cast<int64_t>(size_of(v.dtype));
+}
+
+// n elements of a contiguous x from `at` on, as C: the data itself where it already is that, else a
+// copy in `buffer`, or in the thread's scratch `slot`.
+template <class C>
+const C* read_at(const View& x, int64_t at, int64_t n, C* buffer) {
+  if (x.dtype == DTypeOf<C>::value) return x.as<const C>() + at;
+  gather_elements(address(x, at), x.dtype, 1, n, buffer);
+  return buffer;
+}
+template <class C>
+const C* read_at(const View& x, int64_t at, int64_t n, int slot) {
+  return read_at<C>(x, at, n, x.dtype == DTypeOf<C>::value ? nullptr : thread_scratch<C>(slot, n));
+}
+template <class C>
+void write_at(const C* from, const View& y, int64_t at, int64_t n) {
+  scatter_elements(from, n, address(y, at), y.dtype, 1);
+}
+
+// Row `row` of a contiguous (rows, n).
 template <class C>
 const C* read_row(const View& x, int64_t row, int64_t n, int slot) {
-  const char* from = x.as<const char>() + row * n * static_cast<int64_t>(size_of(x.dtype));
-  return load_row(from, x.dtype, n,
-                  x.dtype == DTypeOf<C>::value ? nullptr : thread_scratch<C>(slot, n));
+  return read_at<C>(x, row * n, n, slot);
 }
 
 // Where a row is to be written: its own memory, or scratch that `finish_row` converts.
@@ -33,28 +53,19 @@ C* start_row(const View& y, int64_t row, int64_t n, int slot) {
   return y.dtype == DTypeOf<C>::value ? y.as<C>() + row * n : thread_scratch<C>(slot, n);
 }
 template <class C>
-void write_row(const C* from, const View& y, int64_t row, int64_t n) {
-  scatter_elements(from, n, y.as<char>() + row * n * static_cast<int64_t>(size_of(y.dtype)),
-                   y.dtype, 1);
-}
-template <class C>
 void finish_row(const C* from, const View& y, int64_t row, int64_t n) {
-  if (y.dtype != DTypeOf<C>::value) write_row(from, y, row, n);
+  if (y.dtype != DTypeOf<C>::value) write_at(from, y, row * n, n);
 }
 
 // Element i of a vector of any dtype and stride.
 template <class C>
 C read_element(const View& x, int64_t i) {
   C value;
-  gather_elements(x.as<const char>() + i * x.stride[0] * static_cast<int64_t>(size_of(x.dtype)),
-                  x.dtype, 1, 1, &value);
-  return value;
+  return *read_at(x, i * x.stride[0], 1, &value);
 }
 template <class C>
 void write_element(const View& y, int64_t i, C value) {
-  scatter_elements(&value, 1,
-                   y.as<char>() + i * y.stride[0] * static_cast<int64_t>(size_of(y.dtype)), y.dtype,
-                   1);
+  write_at(&value, y, i * y.stride[0], 1);
 }
 
 // body(i, count): lanes of count elements at i, the last may be shorter.

@@ -7,6 +7,8 @@
 namespace tessera::cpu {
 namespace {
 
+enum Slot { kInput, kGradient, kResult };
+
 template <class C>
 void softmax_row(const C* x, C* y, int64_t n) {
   const C sum = row_exp(x, row_max(x, n), n, y);
@@ -51,8 +53,8 @@ void map_rows(const View& x, const View& y, Row row_function) {
   visit_floating(x.dtype, [&](auto tag) {
     using C = decltype(tag);
     parallel_rows(rows, n, [&](int64_t row) {
-      C* out = start_row<C>(y, row, n, 2);
-      row_function(read_row<C>(x, row, n, 0), out, n);
+      C* out = start_row<C>(y, row, n, kResult);
+      row_function(read_row<C>(x, row, n, kInput), out, n);
       finish_row(out, y, row, n);
     });
   });
@@ -65,8 +67,8 @@ void map_rows_backward(const View& y, const View& dy, const View& dx, Row row_fu
   visit_floating(y.dtype, [&](auto tag) {
     using C = decltype(tag);
     parallel_rows(rows, n, [&](int64_t row) {
-      C* out = start_row<C>(dx, row, n, 2);
-      row_function(read_row<C>(y, row, n, 0), read_row<C>(dy, row, n, 1), out, n);
+      C* out = start_row<C>(dx, row, n, kResult);
+      row_function(read_row<C>(y, row, n, kInput), read_row<C>(dy, row, n, kGradient), out, n);
       finish_row(out, dx, row, n);
     });
   });

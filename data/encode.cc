@@ -1,66 +1,24 @@
-// PNG by libspng, JPEG by libjpeg-turbo.
-// Rule: what is encoded here decodes to the same pixels (PNG) or to near ones (JPEG).
+// PNG by libspng.
+// Rule: what is encoded here decodes to the same pixels.
 #include "data/encode.h"
 
 #include <spng.h>
 
 #include <cerrno>
-#include <csetjmp>
+#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
 #include <memory>
 
-#include "data/jpeg_library.h"
 #include "engine/error.h"
 
 namespace tessera {
-namespace {
-
-void check_picture(const char* op, const Image& image) {
-  TESSERA_CHECK(image.width > 0 && image.height > 0 && (image.channels == 1 || image.channels == 3),
-                "[{}] a picture of {} x {} with {} channels cannot be written", op, image.width,
-                image.height, image.channels);
-}
-
-struct JpegJob {
-  jpeg_compress_struct codec{};
-  jpeg_error_mgr errors{};
-  std::jmp_buf leave;
-  char message[JMSG_LENGTH_MAX] = "";
-  unsigned char* bytes = nullptr;  // malloc'd by libjpeg
-  unsigned long size = 0;
-
-  ~JpegJob() {
-    jpeg_destroy_compress(&codec);
-    std::free(bytes);
-  }
-};
-
-// Every call into libjpeg; no local here may need a destructor (libjpeg leaves by longjmp).
-bool run(JpegJob& job, const Image& image, int quality) {
-  if (setjmp(job.leave) != 0) return false;
-  jpeg_create_compress(&job.codec);
-  jpeg_mem_dest(&job.codec, &job.bytes, &job.size);
-  job.codec.image_width = static_cast<JDIMENSION>(image.width);
-  job.codec.image_height = static_cast<JDIMENSION>(image.height);
-  job.codec.input_components = image.channels;
-  job.codec.in_color_space = image.channels == 1 ? JCS_GRAYSCALE : JCS_RGB;
-  jpeg_set_defaults(&job.codec);
-  jpeg_set_quality(&job.codec, quality, TRUE);
-  jpeg_start_compress(&job.codec, TRUE);
-  while (job.codec.next_scanline < job.codec.image_height) {
-    JSAMPROW row = const_cast<JSAMPROW>(image.row(static_cast<int>(job.codec.next_scanline)));
-    jpeg_write_scanlines(&job.codec, &row, 1);
-  }
-  jpeg_finish_compress(&job.codec);
-  return true;
-}
-
-}  // namespace
 
 std::vector<uint8_t> encode_png(const Image& image) {
-  check_picture("encode_png", image);
+  TESSERA_CHECK(image.width > 0 && image.height > 0 && (image.channels == 1 || image.channels == 3),
+                "[encode_png] a picture of {} x {} with {} channels cannot be written", image.width,
+                image.height, image.channels);
   const std::unique_ptr<spng_ctx, void (*)(spng_ctx*)> codec(spng_ctx_new(SPNG_CTX_ENCODER),
                                                              spng_ctx_free);
   TESSERA_CHECK(codec != nullptr, "[encode_png] no memory for the PNG encoder");
@@ -80,22 +38,6 @@ std::vector<uint8_t> encode_png(const Image& image) {
   TESSERA_CHECK(code == 0 && bytes != nullptr, "[encode_png] {} x {}: {}", image.width,
                 image.height, spng_strerror(code));
   return {bytes, bytes + size};
-}
-
-std::vector<uint8_t> encode_jpeg(const Image& image, int quality) {
-  check_picture("encode_jpeg", image);
-  JpegJob job;
-  job.codec.err = jpeg_std_error(&job.errors);
-  job.codec.client_data = &job;
-  job.errors.error_exit = [](j_common_ptr codec) {
-    JpegJob& failed = *static_cast<JpegJob*>(codec->client_data);
-    codec->err->format_message(codec, failed.message);
-    std::longjmp(failed.leave, 1);
-  };
-  job.errors.output_message = [](j_common_ptr) {};
-  TESSERA_CHECK(run(job, image, quality), "[encode_jpeg] {} x {}: {}", image.width, image.height,
-                job.message);
-  return {job.bytes, job.bytes + job.size};
 }
 
 void write_file(const std::string& path, const std::vector<uint8_t>& bytes) {

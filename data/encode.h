@@ -1,4 +1,4 @@
-// Pictures to files: PNG for everything the program shows, JPEG for whoever wants small files.
+// Pictures to files, all that the program shows: PNG.
 // Rule: 1 or 3 channels, 8 bits; a file appears whole or an Error names it.
 #pragma once
 
@@ -11,7 +11,6 @@
 namespace tessera {
 
 std::vector<uint8_t> encode_png(const Image& image);
-std::vector<uint8_t> encode_jpeg(const Image& image, int quality = 90);  // quality 1..100
 
 // Written beside the target and renamed over it.
 void write_file(const std::string& path, const std::vector<uint8_t>& bytes);

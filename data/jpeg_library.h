@@ -1,5 +1,5 @@
 // <jpeglib.h>, which needs <cstdio> before it, and the codes of its errors: an order that the
-// formatter would turn round. Rule: only decode_jpeg.cc and encode.cc include this.
+// formatter would turn round. Rule: only decode_jpeg.cc and the tests' encoder include this.
 #pragma once
 
 // clang-format off

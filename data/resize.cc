@@ -12,6 +12,7 @@
 #include "data/resize_weights.h"
 #include "engine/error.h"
 #include "engine/picture_plan.h"
+#include "engine/words.h"
 
 namespace tessera {
 namespace {
@@ -262,13 +263,12 @@ Image nearest(const Image& image, const Region& region, int height, int width) {
 }  // namespace
 
 Interpolation interpolation_from_name(std::string_view name) {
-  if (name == "nearest") return Interpolation::kNearest;
-  if (name == "box") return Interpolation::kBox;
-  if (name == "bilinear") return Interpolation::kBilinear;
-  if (name == "bicubic") return Interpolation::kBicubic;
-  if (name == "lanczos") return Interpolation::kLanczos;
-  throw UsageError(fmt::format(
-      "[resize] no interpolation '{}': nearest, box, bilinear, bicubic or lanczos", name));
+  static constexpr Word<Interpolation> kWords[] = {{Interpolation::kNearest, "nearest"},
+                                                   {Interpolation::kBox, "box"},
+                                                   {Interpolation::kBilinear, "bilinear"},
+                                                   {Interpolation::kBicubic, "bicubic"},
+                                                   {Interpolation::kLanczos, "lanczos"}};
+  return choice_for(kWords, "interpolation", name);
 }
 
 Image resize_region(const Image& image, const Region& region, int height, int width,

@@ -1,9 +1,8 @@
 // The waist: everything above speaks to a device through these functions on plain Views.
-// Rule: a function earns its place by a row in the op table and a user; what is a composition
-// stays one. Shapes, dtypes and indices are checked by the caller (engine/raw_*.cc); a kernel
-// trusts them. Calls are asynchronous where the device is; results are bit-identical from run to
-// run, for any number of threads and any strides of the same values (but see
-// products_depend_on_strides).
+// Rule: a function earns its place by an op with a row in the op table; what is a composition stays
+// one. Shapes, dtypes and indices are checked by the caller (engine/raw_*.cc); a kernel trusts
+// them. Calls are asynchronous where the device is; results are bit-identical from run to run, for
+// any number of threads and any strides of the same values (but see products_depend_on_strides).
 #pragma once
 
 #include <functional>

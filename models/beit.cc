@@ -3,6 +3,7 @@
 
 #include "autograd/functions.h"
 #include "engine/raw.h"
+#include "models/config.h"
 #include "nn/init.h"
 
 namespace tessera {
@@ -22,11 +23,6 @@ void BeitConfig::check() const {
 }
 
 namespace {
-
-const BeitConfig& checked(const BeitConfig& config) {
-  config.check();
-  return config;
-}
 
 // The share of masked patches whose label the logits rank first; ignored labels equal no index.
 Tensor accuracy_of(const Tensor& logits, const Tensor& labels, const Tensor& mask) {

@@ -5,6 +5,7 @@
 
 #include "autograd/functions.h"
 #include "engine/raw.h"
+#include "models/config.h"
 #include "nn/init.h"
 
 namespace tessera {
@@ -14,11 +15,6 @@ constexpr double kEps = 0.1;  // logit_laplace_eps: pictures are squeezed into [
 
 constexpr std::array<int64_t, 4> kEncoderKernels = {3, 3, 3, 1};
 constexpr std::array<int64_t, 4> kDecoderKernels = {1, 3, 3, 3};
-
-const DalleConfig& checked(const DalleConfig& config) {
-  config.check();
-  return config;
-}
 
 }  // namespace
 
@@ -105,11 +101,10 @@ Dalle::Dalle(const DalleConfig& config)
 Dalle::Dalle(const DalleConfig& config, uint64_t seed) : Dalle(config) { initialize(seed); }
 
 void Dalle::initialize(uint64_t seed) {
-  uint32_t index = 0;
-  visit([&](const std::string&, Tensor& t, StateKind) {
-    const RandomKey key = init::weight_key(seed, index++);
+  init::for_each_tensor(*this, seed, [](const init::Entry& entry) {
+    const Tensor& t = entry.tensor;
     if (t.ndim() == 4) {
-      init::normal_(t, key, 0, 1 / std::sqrt(double(t.numel() / t.size(0))));
+      init::normal_(t, entry.key, 0, 1 / std::sqrt(double(t.numel() / t.size(0))));
     } else {
       raw::fill_(t, 0);
     }

@@ -5,6 +5,7 @@
 
 #include "autograd/functions.h"
 #include "engine/raw.h"
+#include "models/config.h"
 #include "nn/init.h"
 
 namespace tessera {
@@ -29,15 +30,6 @@ DvaeResidual::DvaeResidual(int64_t width)
 Tensor DvaeResidual::operator()(const Tensor& x) const {
   return last_(relu(second_(relu(first_(x))))) + x;
 }
-
-namespace {
-
-const DvaeConfig& checked(const DvaeConfig& config) {
-  config.check();
-  return config;
-}
-
-}  // namespace
 
 Dvae::Dvae(const DvaeConfig& config)
     : config_(checked(config)),
@@ -64,10 +56,9 @@ Dvae::Dvae(const DvaeConfig& config)
 Dvae::Dvae(const DvaeConfig& config, uint64_t seed) : Dvae(config) { initialize(seed); }
 
 void Dvae::initialize(uint64_t seed) {
-  uint32_t index = 0;
   double bound = 0;
-  visit([&](const std::string& name, Tensor& t, StateKind) {
-    const RandomKey key = init::weight_key(seed, index++);
+  init::for_each_tensor(*this, seed, [&](const init::Entry& entry) {
+    const auto& [name, t, kind, key] = entry;
     if (name == "codebook.weight") {
       init::normal_(t, key, 0, 1);
       return;

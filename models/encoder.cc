@@ -4,14 +4,10 @@
 #include "autograd/functions.h"
 #include "autograd/tape.h"
 #include "engine/raw.h"
+#include "models/config.h"
 
 namespace tessera {
 namespace {
-
-const VitConfig& checked(const VitConfig& config) {
-  config.check();
-  return config;
-}
 
 Tensor identity(int64_t n, Device device) {
   std::vector<float> values(static_cast<size_t>(n * n), 0.0f);

@@ -1,7 +1,7 @@
 // Counting parameters, FLOPs and activations.
 #include "models/flops.h"
 
-#include "autograd/tape.h"
+#include "autograd/functions.h"
 
 namespace tessera {
 namespace {

@@ -5,18 +5,14 @@
 
 #include "autograd/functions.h"
 #include "engine/raw.h"
+#include "models/config.h"
 #include "nn/checkpointed.h"
 #include "nn/init.h"
 
 namespace tessera {
 
 void MaeConfig::check() const {
-  TESSERA_CHECK_USAGE(patch > 0 && channels > 0 && image_height > 0 && image_width > 0,
-                      "image {}x{}, patch {} and channels {} must all be positive", image_height,
-                      image_width, patch, channels);
-  TESSERA_CHECK_USAGE(image_height % patch == 0 && image_width % patch == 0,
-                      "image size {}x{} is not divisible by patch size {}", image_height,
-                      image_width, patch);
+  check_patches(image_height, image_width, patch, channels);
   const auto check_tower = [](const char* name, int64_t width, int64_t blocks, int64_t heads) {
     TESSERA_CHECK_USAGE(width > 0 && width % 4 == 0,
                         "{} width {} is no multiple of 4, which its sin-cos positions need", name,
@@ -37,15 +33,6 @@ void MaeConfig::check() const {
                       "and one removed",
                       mask_ratio, kept(), patches());
 }
-
-namespace {
-
-const MaeConfig& checked(const MaeConfig& config) {
-  config.check();
-  return config;
-}
-
-}  // namespace
 
 Mae::Mae(const MaeConfig& config)
     : config_(checked(config)),
@@ -79,17 +66,16 @@ Mae::Mae(const MaeConfig& config)
                                         .mlp_hidden = config.hidden(config.decoder_dim),
                                         .norm_eps = config.norm_eps});
   }
-  const int64_t height = config.grid_height(), width = config.grid_width();
-  raw::copy_(pos_embed_, sincos_positions(config.dim, height, width));
-  raw::copy_(decoder_pos_embed_, sincos_positions(config.decoder_dim, height, width));
+  const Grid grid = config.grid();
+  raw::copy_(pos_embed_, sincos_positions(config.dim, grid.rows, grid.columns));
+  raw::copy_(decoder_pos_embed_, sincos_positions(config.decoder_dim, grid.rows, grid.columns));
 }
 
 Mae::Mae(const MaeConfig& config, uint64_t seed) : Mae(config) { initialize(seed); }
 
 void Mae::initialize(uint64_t seed) {
-  uint32_t index = 0;
-  visit([&](const std::string& name, Tensor& t, StateKind kind) {
-    const RandomKey key = init::weight_key(seed, index++);
+  init::for_each_tensor(*this, seed, [&](const init::Entry& entry) {
+    const auto& [name, t, kind, key] = entry;
     if (kind != StateKind::kTrained) return;
     if (name == "cls_token" || name == "mask_token") {
       init::normal_(t, key, 0, 0.02);

@@ -7,6 +7,7 @@
 #include <cstdint>
 
 #include "models/masks.h"
+#include "nn/grid.h"
 #include "nn/module.h"
 #include "nn/patch_embed.h"
 #include "nn/transformer.h"
@@ -22,9 +23,8 @@ struct MaeConfig {
   double mask_ratio = 0.75;
   double norm_eps = 1e-6;
 
-  int64_t grid_height() const { return image_height / patch; }
-  int64_t grid_width() const { return image_width / patch; }
-  int64_t patches() const { return grid_height() * grid_width(); }      // L
+  Grid grid() const { return {image_height / patch, image_width / patch}; }
+  int64_t patches() const { return grid().patches(); }                  // L
   int64_t patch_values() const { return patch * patch * channels; }     // p p C
   int64_t kept() const { return kept_patches(patches(), mask_ratio); }  // K
   int64_t hidden(int64_t width) const { return static_cast<int64_t>(width * mlp_ratio); }

@@ -7,6 +7,7 @@
 #include "autograd/functions.h"
 #include "autograd/tape.h"
 #include "engine/raw.h"
+#include "models/config.h"
 #include "nn/checkpointed.h"
 #include "nn/init.h"
 
@@ -25,12 +26,7 @@ BlockOptions VitConfig::block(int64_t i) const {
 }
 
 void VitConfig::check() const {
-  TESSERA_CHECK_USAGE(patch > 0 && channels > 0 && image_height > 0 && image_width > 0,
-                      "image {}x{}, patch {} and channels {} must all be positive", image_height,
-                      image_width, patch, channels);
-  TESSERA_CHECK_USAGE(image_height % patch == 0 && image_width % patch == 0,
-                      "image size {}x{} is not divisible by patch size {}", image_height,
-                      image_width, patch);
+  check_patches(image_height, image_width, patch, channels);
   TESSERA_CHECK_USAGE(dim > 0 && depth > 0, "width {} and depth {} must be at least 1", dim, depth);
   TESSERA_CHECK_USAGE(heads > 0 && head_dim >= 0 && (head_dim > 0 || dim % heads == 0),
                       "width {} does not divide into {} heads", dim, heads);
@@ -123,9 +119,8 @@ Tensor VitTrunk::run(const Tensor& imgs, const Tensor& mask, const Look& look) c
 }
 
 void VitTrunk::initialize_with(uint64_t seed, const Draw& draw) {
-  uint32_t index = 0;
-  visit([&](const std::string& name, Tensor& t, StateKind kind) {
-    const RandomKey key = init::weight_key(seed, index++);
+  init::for_each_tensor(*this, seed, [&](const init::Entry& entry) {
+    const auto& [name, t, kind, key] = entry;
     if (kind == StateKind::kBuffer) return;
     if (name.ends_with("relative_position_bias_table")) {
       raw::fill_(t, 0);
@@ -147,15 +142,6 @@ void ClassifierConfig::check() const {
   VitConfig::check();
   TESSERA_CHECK_USAGE(classes > 0, "a classifier of {} classes: at least one is needed", classes);
 }
-
-namespace {
-
-const ClassifierConfig& checked(const ClassifierConfig& config) {
-  config.check();
-  return config;
-}
-
-}  // namespace
 
 VitClassifier::VitClassifier(const ClassifierConfig& config)
     : VitTrunk(checked(config), false),

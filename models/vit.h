@@ -12,6 +12,7 @@
 #include <string_view>
 
 #include "engine/philox.h"
+#include "nn/grid.h"
 #include "nn/module.h"
 #include "nn/patch_embed.h"
 #include "nn/transformer.h"

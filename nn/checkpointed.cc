@@ -11,7 +11,7 @@ namespace {
 
 struct CheckpointedOp {
   static constexpr const char* kName = "checkpointed";
-  Block block;
+  BlockFunction block;
   Saved x;
   DType precision = DType::kF32;
   std::optional<RandomKey> random;
@@ -40,13 +40,13 @@ struct CheckpointedOp {
 
 }  // namespace
 
-Tensor checkpointed(const Block& block, const Tensor& x) {
+Tensor checkpointed(const BlockFunction& block, const Tensor& x) {
   if (!grad_enabled()) return block(x);
   CheckpointedOp op;
   op.block = block;
   Tensor y = op.forward(x);
   // Recorded whether or not x wants a gradient: the block's parameters may.
-  detail::record(std::move(op), {x}, {x}, {y});
+  record(std::move(op), {x}, {x}, {y});
   return y;
 }
 

@@ -10,9 +10,9 @@
 
 namespace tessera {
 
-using Block = std::function<Tensor(const Tensor& x)>;
+using BlockFunction = std::function<Tensor(const Tensor& x)>;
 
 // block(x). The block must outlive the backward pass and depend on nothing that changes before it.
-Tensor checkpointed(const Block& block, const Tensor& x);
+Tensor checkpointed(const BlockFunction& block, const Tensor& x);
 
 }  // namespace tessera

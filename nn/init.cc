@@ -8,6 +8,13 @@
 
 namespace tessera::init {
 
+void for_each_tensor(Module& module, uint64_t seed, const std::function<void(const Entry&)>& draw) {
+  uint32_t index = 0;
+  module.visit([&](const std::string& name, Tensor& tensor, StateKind kind) {
+    draw({name, tensor, kind, weight_key(seed, index++)});
+  });
+}
+
 void uniform_(const Tensor& t, RandomKey key, double low, double high) {
   raw::copy_(t, raw::to(raw::uniform(t.shape(), key, low, high), t.device()));
 }

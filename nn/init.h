@@ -4,14 +4,27 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
+#include <string>
 
 #include "engine/philox.h"
 #include "engine/tensor.h"
+#include "nn/module.h"
 
 namespace tessera::init {
 
 // The key of the index-th parameter of a model.
 inline RandomKey weight_key(uint64_t seed, uint32_t index) { return {seed, index, kSiteWeights}; }
+
+// A tensor of the state dict, and the key of its place there.
+struct Entry {
+  const std::string& name;
+  const Tensor& tensor;
+  StateKind kind;
+  RandomKey key;
+};
+// draw(entry) for the whole state dict, buffers too, in its order.
+void for_each_tensor(Module& module, uint64_t seed, const std::function<void(const Entry&)>& draw);
 
 void uniform_(const Tensor& t, RandomKey key, double low, double high);
 void normal_(const Tensor& t, RandomKey key, double mean, double deviation);

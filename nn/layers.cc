@@ -68,18 +68,14 @@ void BatchNorm::follow(const Tensor& mean, const Tensor& var, int64_t count) {
   raw::fill_(num_batches_tracked_, num_batches_tracked_.item() + 1);
 }
 
-Conv2d::Conv2d(int64_t in, int64_t out, int64_t kernel, int64_t stride, int64_t padding,
-               int64_t dilation, int64_t groups, bool with_bias)
-    : stride_(stride), padding_(padding), dilation_(dilation), groups_(groups) {
-  TESSERA_CHECK(groups > 0 && in % groups == 0 && out % groups == 0,
-                "[conv2d] {} input and {} output channels do not divide into {} groups", in, out,
-                groups);
-  add_parameter("weight", weight_, {out, in / groups, kernel, kernel});
-  if (with_bias) add_parameter("bias", bias_, {out});
+Conv2d::Conv2d(int64_t in, int64_t out, int64_t kernel, int64_t stride, int64_t padding)
+    : stride_(stride), padding_(padding) {
+  add_parameter("weight", weight_, {out, in, kernel, kernel});
+  add_parameter("bias", bias_, {out});
 }
 
 Tensor Conv2d::operator()(const Tensor& x) const {
-  return conv2d(x, weight_, bias_, stride_, padding_, dilation_, groups_);
+  return conv2d(x, weight_, bias_, stride_, padding_);
 }
 
 ConvTranspose2d::ConvTranspose2d(int64_t in, int64_t out, int64_t kernel, int64_t stride,

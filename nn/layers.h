@@ -57,17 +57,16 @@ class BatchNorm : public Module {
   Tensor running_mean_, running_var_, num_batches_tracked_;
 };
 
-// x (N, in, H, W) -> (N, out, oh, ow). weight (out, in / groups, kernel, kernel), bias (out,).
+// x (N, in, H, W) -> (N, out, oh, ow). weight (out, in, kernel, kernel), bias (out,).
 class Conv2d : public Module {
  public:
-  Conv2d(int64_t in, int64_t out, int64_t kernel, int64_t stride = 1, int64_t padding = 0,
-         int64_t dilation = 1, int64_t groups = 1, bool with_bias = true);
+  Conv2d(int64_t in, int64_t out, int64_t kernel, int64_t stride = 1, int64_t padding = 0);
   Tensor operator()(const Tensor& x) const;
   const Tensor& weight() const { return weight_; }
-  const Tensor& bias() const { return bias_; }  // undefined without one
+  const Tensor& bias() const { return bias_; }
 
  private:
-  int64_t stride_, padding_, dilation_, groups_;
+  int64_t stride_, padding_;
   Tensor weight_, bias_;
 };
 

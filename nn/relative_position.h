@@ -5,18 +5,10 @@
 
 #include <cstdint>
 
+#include "nn/grid.h"
 #include "nn/module.h"
 
 namespace tessera {
-
-// Patches of a picture; empty: none.
-struct Grid {
-  int64_t rows = 0, columns = 0;
-
-  int64_t patches() const { return rows * columns; }
-  bool empty() const { return patches() == 0; }
-  bool operator==(const Grid&) const = default;
-};
 
 // Rows of a table: (2 rows - 1)(2 columns - 1) distances between patches, row distance slowest,
 // both from the most negative up; then class token to patch, patch to class token, class token to

@@ -1,4 +1,4 @@
-// Small vectors for describing a scene; lanes.h has their eight-wide kin for drawing it.
+// Small vectors for describing a scene; lanes.h has their sixteen-wide kin for drawing it.
 // Rule: single precision, no state, everything inline.
 #pragma once
 

@@ -12,7 +12,7 @@
 namespace tessera::scene {
 
 // Pixel classes after the kinds of things (shapes.h).
-enum Backdrop : uint8_t { kGround = kNumKinds, kWall, kSky, kHills, kNumPixelClasses };
+enum Backdrop : uint8_t { kGround = kNumKinds, kWall, kSky, kHills };
 
 struct Hits {
   Floats t;    // distance along the ray; any number in the sky

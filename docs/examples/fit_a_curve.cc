@@ -19,9 +19,8 @@ class CurveNet : public Module {
   CurveNet() : fc1_(1, 32), fc2_(32, 1) {
     add_child("fc1", fc1_);
     add_child("fc2", fc2_);
-    uint32_t index = 0;
-    visit([&](const std::string&, Tensor& t, StateKind) {
-      init::uniform_(t, init::weight_key(/*seed=*/0, index++), -1, 1);
+    init::for_each_tensor(*this, /*seed=*/0, [](const init::Entry& entry) {
+      init::uniform_(entry.tensor, entry.key, -1, 1);
     });
   }
   Tensor operator()(const Tensor& x) const { return fc2_(tanh(fc1_(x))); }  // (B, 1) -> (B, 1)

@@ -7,6 +7,7 @@
 #include "data/folder.h"
 #include "data/holdout.h"
 #include "data/open.h"
+#include "tests/data/encode_jpeg.h"
 #include "tests/data/fixtures.h"
 
 namespace tessera {

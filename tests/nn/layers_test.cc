@@ -175,10 +175,9 @@ TEST_CASE("embedding looks rows up, conv2d has PyTorch's names and shapes") {
       table(Tensor::from<int64_t>(std::vector<int64_t>{4, 0}, {2})).to_vector<double>();
   CHECK(rows == std::vector<double>{w[12], w[13], w[14], w[0], w[1], w[2]});
 
-  const Conv2d conv(4, 6, 3, 2, 1, 1, 2);
-  CHECK(conv.weight().shape() == Shape{6, 2, 3, 3});
+  const Conv2d conv(4, 6, 3, 2, 1);
+  CHECK(conv.weight().shape() == Shape{6, 4, 3, 3});
   CHECK(conv(Tensor::zeros({2, 4, 8, 6})).shape() == Shape{2, 6, 4, 3});
-  CHECK_THROWS_WITH(Conv2d(4, 6, 3, 1, 0, 1, 3), Catch::Contains("3 groups"));
   CHECK_THROWS_WITH(MultiHeadAttention({.dim = 10, .heads = 3}),
                     Catch::Contains("10") && Catch::Contains("3 heads"));
 }

@@ -4,7 +4,7 @@
 
 #include <filesystem>
 
-#include "data/encode.h"
+#include "tests/data/encode_jpeg.h"
 #include "tests/tools/program.h"
 
 namespace tessera {
