@@ -22,6 +22,7 @@ class FolderDataset : public Dataset {
   const std::vector<std::string>& class_names() const override { return class_names_; }
   int64_t label(int64_t i) const override { return files_[i].label; }
   std::string name(int64_t i) const override { return root_ + "/" + files_[i].path; }
+  std::string version(int64_t i) const override;
   Image picture(int64_t i) const override;
 
  private:
@@ -44,6 +45,7 @@ class PictureFile : public Dataset {
   const std::vector<std::string>& class_names() const override { return no_classes_; }
   int64_t label(int64_t) const override { return 0; }
   std::string name(int64_t) const override { return path_; }
+  std::string version(int64_t) const override;
   Image picture(int64_t) const override;
 
  private:

@@ -149,7 +149,7 @@ Module& BeitTask::build(bool checkpoint_activations) {
                   width = recipe_.tokenizer_width(span());
     const bool mirrored = recipe_.augment == Augment::kFlip;
     const TokenSource source = {
-        fmt::format("{}, holdout {}", recipe_.data_id, recipe_.holdout),
+        fmt::format("{}, holdout {}", version_of(*data().split.train), recipe_.holdout),
         fmt::format("{}x{}, {}", height, width, mirrored ? "plain and mirrored" : "plain"),
         tokenizer_.id};
     const EvaluationReader pictures(data().split.train, static_cast<int>(height),

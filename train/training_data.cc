@@ -1,9 +1,23 @@
 // Opening, naming, and the recipe's words for the loader.
 #include "train/training_data.h"
 
+#include <functional>
+
 #include "train/fnv.h"
 
 namespace tessera {
+namespace {
+
+std::string file_name(const std::string& path) { return path.substr(path.rfind('/') + 1); }
+
+// How many pictures, and a sum over what is said of each.
+std::string sum_over(const Dataset& data, const std::function<std::string(int64_t)>& said) {
+  uint64_t sum = kFnvStart;
+  for (int64_t i = 0; i < data.size(); ++i) sum = fnv1a(said(i), sum);
+  return fmt::format("{} pictures, {:016x}", data.size(), sum);
+}
+
+}  // namespace
 
 TrainingData open_training_data(const TrainingRecipe& recipe, const std::string& spec) {
   const TrainingRecipe::PictureShape shape = recipe.picture_shape();
@@ -20,12 +34,15 @@ TrainingData open_training_data(const TrainingRecipe& recipe, const std::string&
 
 std::string data_id_of(const Dataset& data) {
   if (data.endless()) return fmt::format("builtin:{}", data.size());
-  uint64_t sum = kFnvStart;
-  for (int64_t i = 0; i < data.size(); ++i) {
-    const std::string path = data.name(i);
-    sum = fnv1a(fmt::format("{} {}\n", data.label(i), path.substr(path.rfind('/') + 1)), sum);
-  }
-  return fmt::format("{} pictures, {:016x}", data.size(), sum);
+  return sum_over(data, [&](int64_t i) {
+    return fmt::format("{} {}\n", data.label(i), file_name(data.name(i)));
+  });
+}
+
+std::string version_of(const Dataset& data) {
+  return sum_over(data, [&](int64_t i) {
+    return fmt::format("{} {}\n", file_name(data.name(i)), data.version(i));
+  });
 }
 
 DataOptions reading_of(const TrainingRecipe& recipe) {

@@ -8,7 +8,9 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
+#include "data/builtin.h"
 #include "data/decode.h"
+#include "data/encode.h"
 #include "tests/tools/program.h"
 
 namespace tessera {
@@ -397,6 +399,43 @@ TEST_CASE("a resumed BEiT wants its own tokenizer and settings") {
   expect_mistake(resume + Words{"--tokenizer", other}, "another one than the run was started with");
   expect_mistake(resume + Words{"--mask", "random"}, "--mask random is not the run's own (block)");
   expect_mistake(resume + Words{"--relative-bias", "none"}, "--relative-bias");
+}
+
+TEST_CASE("token ids of other pictures under the same names are made anew") {
+  const TempFolder folder;
+  const std::string cache = folder.file("tokens.safetensors");
+  const auto said = [&](const std::string& name, const Words& more) {
+    const Outcome outcome =
+        run(tiny_beit(folder.file(name), 2) + more + Words{"--token-cache", cache});
+    INFO(outcome.err);
+    CHECK(outcome.status == 0);
+    return outcome.err;
+  };
+  const std::string anew = "is of other pictures and is made anew";
+  // Drawn pictures: the tokenizer sees 32 x 32 of both, the second are drawn larger.
+  said("small", {});
+  const Words larger = {"--image-size", "32", "--patch-size", "4"};
+  CHECK(said("large", larger).find(anew) != std::string::npos);
+  CHECK(said("large again", larger).find("token ids from") != std::string::npos);
+
+  const std::string pictures = folder.file("pictures");
+  fs::create_directory(pictures);
+  const auto write = [&](int first) {
+    const BuiltinDataset drawn(40, false, PictureStream::kTraining, 24, 24);
+    for (int i = 0; i < 8; ++i) {
+      write_png(fmt::format("{}/{}.png", pictures, i), drawn.picture(first + i));
+    }
+  };
+  const Words photos = {"--data", pictures, "--batch-size", "4"};
+  write(0);
+  CHECK(said("photos", photos).find(anew) != std::string::npos);
+  CHECK(said("the same photos", photos).find("token ids from") != std::string::npos);
+  write(20);
+  CHECK(said("other photos", photos).find(anew) != std::string::npos);
+  // The run's own pictures are known by their names: it goes on.
+  const Outcome resumed = run({"pretrain", "beit", "--resume", "--out", folder.file("photos")});
+  INFO(resumed.err);
+  CHECK(resumed.status == 0);
 }
 
 }  // namespace tessera

@@ -1,10 +1,14 @@
 // Tokenizers in training and after: how a codebook's use is counted, what is read back from a
 // checkpoint, and the file of token ids.
 #include <catch2/catch.hpp>
+#include <chrono>
 #include <cmath>
+#include <filesystem>
 
 #include "data/builtin.h"
+#include "data/encode.h"
 #include "data/evaluation.h"
+#include "data/folder.h"
 #include "engine/raw.h"
 #include "models/flops.h"
 #include "tests/train/temp_folder.h"
@@ -14,6 +18,7 @@
 #include "train/token_cache.h"
 #include "train/tokenizer_recipe.h"
 #include "train/tokenizer_scores.h"
+#include "train/training_data.h"
 
 namespace tessera {
 namespace {
@@ -213,6 +218,35 @@ TEST_CASE("a cache never takes the place of another kind of file") {
   AdamW optimizer(*trained.model, {});
   save_checkpoint(checkpoint, *trained.model, optimizer, 1, to_json(trained.recipe));
   CHECK(open(checkpoint).find("no cache of tokens") != std::string::npos);
+}
+
+TEST_CASE("a set's version tells other pictures of the same names, its id does not") {
+  const auto drawn = [](int side) {
+    return BuiltinDataset(40, false, PictureStream::kTraining, side, side);
+  };
+  CHECK(data_id_of(drawn(16)) == data_id_of(drawn(32)));
+  CHECK(version_of(drawn(16)) == version_of(drawn(16)));
+  CHECK(version_of(drawn(16)) != version_of(drawn(32)));
+
+  const TempFolder folder;
+  const std::string one = folder.file("a.png"), other = folder.file("b.png");
+  write_png(one, drawn(16).picture(1));
+  write_png(other, drawn(16).picture(2));
+  const FolderDataset before(folder.path());
+  const std::string id = data_id_of(before), version = version_of(before);
+  CHECK(version_of(FolderDataset(folder.path())) == version);
+  // The size and the time are looked at when they are asked for, each by itself.
+  const auto changed = std::filesystem::last_write_time(one);
+  const std::string bytes = slurp(one);
+  spill(one, bytes + " ");
+  std::filesystem::last_write_time(one, changed);
+  CHECK(version_of(FolderDataset(folder.path())) != version);
+  spill(one, bytes);
+  std::filesystem::last_write_time(one, changed);
+  CHECK(version_of(FolderDataset(folder.path())) == version);
+  std::filesystem::last_write_time(one, changed + std::chrono::seconds(1));
+  CHECK(version_of(FolderDataset(folder.path())) != version);
+  CHECK(data_id_of(FolderDataset(folder.path())) == id);
 }
 
 }  // namespace tessera
