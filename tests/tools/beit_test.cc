@@ -438,4 +438,24 @@ TEST_CASE("token ids of other pictures under the same names are made anew") {
   CHECK(resumed.status == 0);
 }
 
+TEST_CASE("on flat pictures and with large blocks no mask stays empty, and the share is logged") {
+  const TempFolder folder;
+  const std::vector<Words> kinds = {
+      {"--image-size", "8x64", "--patch-size", "4"},
+      {"--image-size", "16", "--patch-size", "2", "--mask-ratio", "0.9", "--min-block", "49"}};
+  for (const Words& kind : kinds) {
+    const std::string out = folder.file(kind[1]);
+    const Outcome outcome =
+        run(tiny_beit(out, 40) + kind + Words{"--batch-size", "1", "--eval-every", "20"});
+    INFO(outcome.err);
+    CHECK(outcome.status == 0);
+    for (const json& record : metrics_of(out)) {
+      CHECK(record.at("masked") > 0);
+      CHECK(record.at("masked") <= 0.9);
+    }
+  }
+  expect_mistake(tiny_beit(folder.file("none"), 2) + kinds[0] + Words{"--min-block", "12"},
+                 "--min-block can be at most 3");
+}
+
 }  // namespace tessera
