@@ -71,7 +71,9 @@ class BeitTask : public TrainingTask {
   std::vector<ParameterGroup> groups() const override;
   StepInputs inputs(const Batch& batch, const StepPlace& place) override;
   BatchLoss loss(const std::vector<Tensor>& tensors) override;
-  void after_step(const StepPlace& place, double loss) override { mask_ratio_.heard(place, loss); }
+  void after_step(const StepPlace& place, double loss, const Figures&) override {
+    mask_ratio_.heard(place, loss);
+  }
   Evaluation evaluate(int64_t step) override;
   std::unique_ptr<VitEncoder> encoder() const override;
   std::vector<NamedTensor> state() override { return mask_ratio_.state(); }

@@ -94,6 +94,7 @@ class Training {
     install_signal_handlers();
     progress_.emplace(Progress::choose_mode(options_.log_json), step, total_steps_,
                       recipe_.batch_size * recipe_.accumulate);
+    say_remarks();
     first_ = step;
     last_ = options_.dry_run ? std::min(total_steps_, step + kDryRunSteps) : total_steps_;
     while (true) {
@@ -152,9 +153,14 @@ class Training {
         write_profile(profiled);
       }
       progress_->step(step, result.loss);
+      say_remarks();
       if (step == first_ + kDryRunSteps || step == last_) say_time_left(step);
       if (folder_) keep_results(result, step == stopped);
     }
+  }
+
+  void say_remarks() {
+    for (const std::string& line : task_.remarks()) progress_->say(line);
   }
 
   // When the run cannot go on, the step that is under way is heard of all the same.

@@ -458,4 +458,23 @@ TEST_CASE("on flat pictures and with large blocks no mask stays empty, and the s
                  "--min-block can be at most 3");
 }
 
+TEST_CASE("a codebook that collapses is said without an evaluation, when it does and at the end") {
+  const TempFolder folder;
+  const auto count = [](const std::string& text, const std::string& part) {
+    int found = 0;
+    for (size_t at = text.find(part); at != text.npos; at = text.find(part, at + 1)) ++found;
+    return found;
+  };
+  // Far too large a step breaks it at once. Without KL term nothing brings it back.
+  const Words broken = {"--kl-weight",    "0", "--base-lr",    "20",
+                        "--warmup-steps", "0", "--eval-every", "0"};
+  const Outcome outcome = run(tiny_tokenizer(folder.file("broken"), 130) + broken);
+  INFO(outcome.err);
+  REQUIRE(outcome.status == 0);
+  const std::string warning = "warning: the codebook has collapsed";
+  CHECK(count(outcome.err, warning) == 2);
+  CHECK(outcome.err.find("step 100: " + warning) != std::string::npos);
+  CHECK(outcome.err.find("step 130: " + warning) != std::string::npos);
+}
+
 }  // namespace tessera

@@ -249,4 +249,29 @@ TEST_CASE("a set's version tells other pictures of the same names, its id does n
   CHECK(data_id_of(FolderDataset(folder.path())) == id);
 }
 
+TEST_CASE("a run's batches are watched for a collapse, and one odd batch is none") {
+  CodeWatch watch(512, 4096);
+  CHECK(watch.warning().empty());
+  for (int i = 0; i < CodeWatch::kSteps; ++i) {
+    CHECK_FALSE(watch.settled());
+    watch.add(300, 200);
+  }
+  CHECK(watch.settled());
+  CHECK(watch.warning().empty());
+  watch.add(1, 1);
+  CHECK(watch.warning().empty());
+  int steps = 0;
+  for (; watch.warning().empty() && steps < 1000; ++steps) watch.add(1, 1);
+  // A fifth of 512 is left when 299 e^(-n / 100) has come down to 101.
+  CHECK(steps > 80);
+  CHECK(steps < 130);
+  for (int i = 0; i < 1000; ++i) watch.add(1, 1);
+  CHECK_THAT(watch.warning(), Catch::Contains("1 of 512 tokens are in use by a batch"));
+  CHECK_THAT(watch.warning(), Catch::Contains("more --temperature-steps"));
+  // Few ids, of which all differ, are no collapse.
+  CodeWatch small(512, 16);
+  small.add(12, 9);
+  CHECK(small.warning().empty());
+}
+
 }  // namespace tessera
