@@ -31,6 +31,9 @@ class Dataset {
   // Text that changes when another picture takes this one's name: a file's size and time of change,
   // the size in which a picture is drawn, or its bytes where they are in memory.
   virtual std::string version(int64_t) const { return ""; }
+  // One line about the set that a person should read, such as what of a folder is not used; most
+  // have none.
+  virtual std::string note() const { return ""; }
   // RGB, in its own size. Error that names the picture when it cannot be had.
   virtual Image picture(int64_t i) const = 0;
 };
@@ -47,6 +50,7 @@ class SubsetDataset : public Dataset {
   int64_t label(int64_t i) const override { return base_->label(indices_[i]); }
   std::string name(int64_t i) const override { return base_->name(indices_[i]); }
   std::string version(int64_t i) const override { return base_->version(indices_[i]); }
+  std::string note() const override { return base_->note(); }
   Image picture(int64_t i) const override { return base_->picture(indices_[i]); }
 
  private:

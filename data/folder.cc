@@ -100,11 +100,18 @@ FolderDataset::FolderDataset(const std::string& folder) : root_(folder) {
   }
   TESSERA_CHECK_USAGE(without.empty(), "[data] {}: class folder {} holds no pictures", root_,
                       without[0]);
+  unused_ = std::ssize(top.pictures);
 }
 
 Image FolderDataset::picture(int64_t i) const { return read_image(name(i)); }
 
 std::string FolderDataset::version(int64_t i) const { return version_of(name(i)); }
+
+std::string FolderDataset::note() const {
+  if (unused_ == 0) return "";
+  return fmt::format("note: {}: {} {} beside the class folders {} not used", root_, unused_,
+                     unused_ == 1 ? "picture" : "pictures", unused_ == 1 ? "is" : "are");
+}
 
 std::string PictureFile::version(int64_t) const { return version_of(path_); }
 

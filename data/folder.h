@@ -15,7 +15,7 @@ class FolderDataset : public Dataset {
  public:
   // UsageError that names the folder when it is missing or holds no picture, or one of its class
   // folders holds none. Where any subfolder holds pictures, those beside the subfolders are not
-  // read.
+  // read, which note() says.
   explicit FolderDataset(const std::string& folder);
 
   int64_t size() const override { return static_cast<int64_t>(files_.size()); }
@@ -23,6 +23,7 @@ class FolderDataset : public Dataset {
   int64_t label(int64_t i) const override { return files_[i].label; }
   std::string name(int64_t i) const override { return root_ + "/" + files_[i].path; }
   std::string version(int64_t i) const override;
+  std::string note() const override;
   Image picture(int64_t i) const override;
 
  private:
@@ -34,6 +35,7 @@ class FolderDataset : public Dataset {
   std::string root_;
   std::vector<std::string> class_names_;
   std::vector<File> files_;  // by class, then by folder, then by name
+  int64_t unused_ = 0;       // pictures beside the class folders
 };
 
 // One picture file as a set of one.

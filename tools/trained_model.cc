@@ -54,6 +54,11 @@ TrainedModel load_model(const CheckpointFlags& flags) {
   return {std::move(opened.path), std::move(opened.recipe), std::move(model)};
 }
 
+void say_note(const Dataset& pictures) {
+  const std::string note = pictures.note();
+  if (!note.empty()) fmt::print(stderr, "{}\n", note);
+}
+
 EvaluationReader evaluation_pictures(const std::string& spec, double holdout, int64_t height,
                                      int64_t width, int64_t channels) {
   const int h = static_cast<int>(height), w = static_cast<int>(width);
@@ -64,6 +69,7 @@ EvaluationReader evaluation_pictures(const std::string& spec, double holdout, in
     pictures =
         std::make_shared<BuiltinDataset>(split.train->size(), false, PictureStream::kHeldOut, h, w);
   }
+  say_note(*pictures);
   return EvaluationReader(pictures, h, w, static_cast<int>(channels));
 }
 

@@ -205,6 +205,8 @@ class Training {
       fmt::print(stderr, "decoded pictures are kept for later epochs, up to {:.0f} MB\n",
                  cache * 1e-6);
     }
+    const std::string unused = data_.split.train->note();
+    if (!unused.empty()) fmt::print(stderr, "{}\n", unused);
     for (const std::string& note : options_.notes) fmt::print(stderr, "{}\n", note);
     const std::string slow = why_not_faster(recipe_.precision, options_.device);
     if (!slow.empty()) fmt::print(stderr, "{}\n", slow);
