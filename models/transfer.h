@@ -2,7 +2,8 @@
 // pictures of another size, as MAE's and BEiT's fine-tuning scripts do it; and which parameter
 // learns at which rate.
 // Rule: nothing is dropped in silence: what the two models have in common must be there, and what
-// is left behind is the pre-training head and what the chosen pooling does not use.
+// is left behind is the head, of a pre-training or of other classes (whoever loads a classifier's
+// says so), and what the chosen pooling does not use.
 #pragma once
 
 #include <cstdint>

@@ -12,7 +12,6 @@
 #include "train/classification.h"
 #include "train/parameter_groups.h"
 #include "train/picture_batches.h"
-#include "train/pretrained.h"
 #include "train/vit_fields.h"
 #include "train/work_progress.h"
 
@@ -126,11 +125,23 @@ VitClassifier& FinetuneTask::build(bool checkpoint_activations) {
     load_encoder(*model_,
                  recipe_.from_scratch ? untrained_weights(file, recipe_.seed) : file.weights(),
                  encoder.config.grid());
-    if (!recipe_.from_scratch) recipe_.encoder = encoder.id;
+    if (!recipe_.from_scratch) {
+      recipe_.encoder = encoder.id;
+      say_head_left(encoder);
+    }
   }
   if (recipe_.unfreeze_blocks >= 0) model_->train_last_blocks(recipe_.unfreeze_blocks);
   model_->set_checkpointing(checkpoint_activations);
   return *model_;
+}
+
+void FinetuneTask::say_head_left(const PretrainedEncoder& encoder) {
+  if (encoder.classes.empty()) return;
+  const bool same = encoder.classes == recipe_.classes;
+  remarks_.push_back(fmt::format("note: the checkpoint's head of {} is left behind, a new one of {} "
+                                 "begins",
+                                 described(encoder.classes),
+                                 same ? "the same classes" : described(recipe_.classes)));
 }
 
 std::vector<ParameterGroup> FinetuneTask::groups() const {

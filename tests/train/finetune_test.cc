@@ -353,4 +353,33 @@ TEST_CASE("an evaluation counts every picture that can be read") {
   CHECK(found.summary.find("on 8 made pictures") != std::string::npos);
 }
 
+TEST_CASE("a head of a first fine-tuning is left behind with a word") {
+  const TempFolder folder;
+  const std::string path = folder.file("classifier.safetensors");
+  FinetuneTask first(small_recipe());
+  first.take_classes(kNames);
+  VitClassifier& model = first.build(false);
+  CHECK(first.remarks().empty());
+  AdamW optimizer(model, {});
+  save_checkpoint(path, model, optimizer, 1, to_json(first.recipe()));
+
+  const auto said = [&](const std::vector<std::string>& classes, bool from_scratch) {
+    FinetuneRecipe recipe = small_recipe();
+    recipe.from_scratch = from_scratch;
+    FinetuneTask task(recipe, path);
+    task.take_classes(classes);
+    task.build(false);
+    const std::vector<std::string> lines = task.remarks();
+    CHECK(task.remarks().empty());  // once
+    CHECK(lines.size() == (from_scratch ? 0 : 1));
+    return lines.empty() ? "" : lines[0];
+  };
+  CHECK_THAT(said({"ant", "fox"}, false),
+             Catch::Contains("head of 3 classes (") &&
+                 Catch::Contains("a new one of 2 classes (ant, fox) begins"));
+  CHECK_THAT(said({"ant", "fox", "owl"}, false), Catch::Contains("a new one of 3 classes (ant"));
+  CHECK_THAT(said(kNames, false), Catch::Contains("a new one of the same classes begins"));
+  CHECK(said(kNames, true).empty());
+}
+
 }  // namespace tessera
