@@ -30,12 +30,13 @@ std::string described(const std::vector<std::string>& classes) {
 }
 
 // The recipe is JSON, and JSON is UTF-8; a folder's name may be any bytes.
-void check_are_text(const std::vector<std::string>& names) {
+void check_are_text(const std::vector<std::string>& names, const std::string& data) {
   using nlohmann::json;
   for (const std::string& name : names) {
     const std::string shown = json(name).dump(-1, ' ', false, json::error_handler_t::replace);
     TESSERA_CHECK_USAGE(json::parse(shown) == name,
-                        "--data: the name of the class folder {} is not UTF-8; rename it", shown);
+                        "--data {}: the name of the class folder {} is not UTF-8; rename it", data,
+                        shown);
   }
 }
 
@@ -91,14 +92,14 @@ void FinetuneRecipe::check() const {
 
 void FinetuneTask::open(const TrainingData& data) {
   TrainingTask::open(data);
-  take_classes(data.split.train->class_names());
+  take_classes(data.split.train->class_names(), data.spec);
 }
 
-void FinetuneTask::take_classes(const std::vector<std::string>& names) {
-  check_has_classes(names, "--data");
-  check_are_text(names);
+void FinetuneTask::take_classes(const std::vector<std::string>& names, const std::string& data) {
+  check_has_classes(names, "--data " + data);
+  check_are_text(names, data);
   TESSERA_CHECK_USAGE(recipe_.classes.empty() || recipe_.classes == names,
-                      "--data: {} are not the {} of the model's head", described(names),
+                      "--data {}: {} are not the {} of the model's head", data, described(names),
                       described(recipe_.classes));
   recipe_.classes = names;
   recipe_.model.classes = std::ssize(names);

@@ -62,8 +62,8 @@ class FinetuneTask : public TrainingTask {
   std::vector<std::string> remarks() override { return std::exchange(remarks_, {}); }
   TaskCost cost(bool checkpoint_activations) const override;
 
-  // What open() does with the data's classes.
-  void take_classes(const std::vector<std::string>& names);
+  // What open() does with the classes of the pictures in `data`.
+  void take_classes(const std::vector<std::string>& names, const std::string& data);
 
  private:
   void say_head_left(const PretrainedEncoder& encoder);

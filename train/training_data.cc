@@ -23,6 +23,7 @@ TrainingData open_training_data(const TrainingRecipe& recipe, const std::string&
   const TrainingRecipe::PictureShape shape = recipe.picture_shape();
   const int height = static_cast<int>(shape.height), width = static_cast<int>(shape.width);
   TrainingData data;
+  data.spec = spec;
   data.split = open_data(spec, recipe.holdout, height, width);
   const bool held_out = data.split.held_out->size() > 0;
   data.judged_set = held_out ? data.split.held_out : data.split.train;

@@ -16,6 +16,7 @@ namespace tessera {
 
 // The pictures of a run.
 struct TrainingData {
+  std::string spec;  // what the user named
   DataSplit split;
   // Pictures to judge on, in the model's shape: those held out, else those of the training.
   std::shared_ptr<const Dataset> judged_set;
