@@ -477,4 +477,13 @@ TEST_CASE("a codebook that collapses is said without an evaluation, when it does
   CHECK(outcome.err.find("step 130: " + warning) != std::string::npos);
 }
 
+TEST_CASE("who asks a BEiT for pixels is shown where its guesses are") {
+  const TempFolder folder;
+  const std::string beit = folder.file("beit");
+  REQUIRE(run(tiny_beit(beit, 2)).status == 0);
+  const std::string way_on = "prediction-*.png in its run's folder";
+  expect_mistake({"reconstruct", "--checkpoint", beit, "--out", folder.file("x.png")}, way_on);
+  expect_mistake({"evaluate", "reconstruction", "--checkpoint", beit}, way_on);
+}
+
 }  // namespace tessera
