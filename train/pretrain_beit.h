@@ -74,6 +74,7 @@ class BeitTask : public TrainingTask {
   void after_step(const StepPlace& place, double loss, const Figures&) override {
     mask_ratio_.heard(place, loss);
   }
+  std::vector<std::string> remarks() override { return mask_ratio_.remarks(); }
   Evaluation evaluate(int64_t step) override;
   std::unique_ptr<VitEncoder> encoder() const override;
   std::vector<NamedTensor> state() override { return mask_ratio_.state(); }
