@@ -50,7 +50,7 @@ BeitRecipe::BeitRecipe() {
   base_lr = 1.875e-4;  // 1.5e-3 for the reference's 2048 pictures a step
   min_lr = 1e-5;
   beta2 = 0.999;
-  clip_grad = 3;
+  clip_grad = reference_clip(arch);
 }
 
 std::vector<RecipeField> BeitRecipe::fields() {

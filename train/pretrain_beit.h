@@ -32,6 +32,9 @@ struct BeitRecipe : TrainingRecipe {
   // The reference's colour jitter, for new runs on random crops. Not the field's first
   // value: a file that lacks it is of a run without jitter.
   static constexpr double kReferenceJitter = 0.4;
+  // The largest gradient norm of new runs: the paper's hyperparameters have 3, and 1 for the large
+  // model.
+  static double reference_clip(std::string_view arch) { return arch == "vit_large" ? 1 : 3; }
 
   BeitConfig model;  // its vocabulary is the tokenizer's
   MaskKind mask = MaskKind::kBlock;

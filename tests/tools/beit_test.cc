@@ -486,4 +486,20 @@ TEST_CASE("who asks a BEiT for pixels is shown where its guesses are") {
   expect_mistake({"evaluate", "reconstruction", "--checkpoint", beit}, way_on);
 }
 
+TEST_CASE("the large BEiT's gradients are clipped at 1, the others' at 3") {
+  const TempFolder folder;
+  const auto clip_of = [&](const std::string& name, const Words& more) {
+    const std::string out = folder.file(name);
+    const Outcome outcome = run(tiny_beit(out, 2) + more);
+    INFO(outcome.err);
+    REQUIRE(outcome.status == 0);
+    const std::string config = slurp(out + "/config.toml"), key = "\nclip-grad = ";
+    const size_t at = config.find(key) + key.size();
+    return config.substr(at, config.find('\n', at) - at);
+  };
+  CHECK(clip_of("tiny", {}) == "3");
+  CHECK(clip_of("large", {"--arch", "vit_large"}) == "1");
+  CHECK(clip_of("typed", {"--arch", "vit_large", "--clip-grad", "2"}) == "2");
+}
+
 }  // namespace tessera
