@@ -10,6 +10,7 @@
 #include "models/names.h"
 #include "models/transfer.h"
 #include "train/classification.h"
+#include "train/naming_file.h"
 #include "train/parameter_groups.h"
 #include "train/picture_batches.h"
 #include "train/vit_fields.h"
@@ -208,13 +209,11 @@ TrainedClassifier load_classifier(const Checkpoint& checkpoint) {
   TrainedClassifier trained;
   read_recipe(trained.recipe, checkpoint);
   trained.recipe.model.classes = std::ssize(trained.recipe.classes);
-  try {
+  naming_file(checkpoint.file().path(), [&] {
     trained.recipe.check();
     trained.model = std::make_unique<VitClassifier>(trained.recipe.model);
     trained.model->load_state_dict(checkpoint.weights());
-  } catch (const Error& error) {
-    throw Error(fmt::format("{}: {}", checkpoint.file().path(), error.what()));
-  }
+  });
   trained.model->set_training(false);
   return trained;
 }

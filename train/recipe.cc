@@ -3,6 +3,7 @@
 
 #include <type_traits>
 
+#include "train/naming_file.h"
 #include "train/run_folder.h"
 
 namespace tessera {
@@ -97,14 +98,7 @@ void read_recipe(TrainingRecipe& recipe, const json& in) {
 }
 
 void read_recipe(TrainingRecipe& recipe, const Checkpoint& checkpoint) {
-  const std::string& path = checkpoint.file().path();
-  try {
-    read_recipe(recipe, checkpoint.recipe());
-  } catch (const UsageError& error) {
-    throw UsageError(fmt::format("{}: {}", path, error.what()));
-  } catch (const Error& error) {
-    throw Error(fmt::format("{}: {}", path, error.what()));
-  }
+  naming_file(checkpoint.file().path(), [&] { read_recipe(recipe, checkpoint.recipe()); });
 }
 
 DType precision_from_name(std::string_view name) {

@@ -274,4 +274,25 @@ TEST_CASE("a run's batches are watched for a collapse, and one odd batch is none
   CHECK(small.warning().empty());
 }
 
+TEST_CASE("a checkpoint is named, whether its recipe asks for the impossible or its weights differ") {
+  const TempFolder folder;
+  const std::string path = folder.file("odd.safetensors");
+  const TrainedTokenizer trained = small_tokenizer(4);
+  AdamW optimizer(*trained.model, {});
+  const auto refused = [&](TokenizerRecipe recipe) {
+    save_checkpoint(path, *trained.model, optimizer, 1, to_json(recipe));
+    const std::string message = error_of([&] { load_tokenizer(path); });
+    CHECK(message.starts_with(path + ": "));
+    return message;
+  };
+  TokenizerRecipe wrong = small_recipe();
+  wrong.image_height = 18;
+  CHECK_THAT(refused(wrong), Catch::Contains("18x16"));
+  CHECK_THROWS_AS(load_tokenizer(path), UsageError);  // as the same flag is
+  wrong = small_recipe();
+  wrong.vocab = 12;
+  refused(wrong);
+  CHECK_THROWS_AS(load_tokenizer(path), Error);
+}
+
 }  // namespace tessera
