@@ -80,15 +80,18 @@ void FinetuneRecipe::check() const {
   TESSERA_CHECK_USAGE(unfreeze_blocks <= model.depth,
                       "--unfreeze-blocks {}: the model has {} blocks", unfreeze_blocks,
                       model.depth);
-  TESSERA_CHECK_USAGE(is_mixing_alpha(mixup) && is_mixing_alpha(cutmix),
-                      "--mixup and --cutmix must be 0 or from {} to {}, got {} and {}", kLeastAlpha,
-                      kLargestAlpha, mixup, cutmix);
-  TESSERA_CHECK_USAGE(label_smoothing >= 0 && label_smoothing < 1,
-                      "--label-smoothing must be in [0, 1), got {}", label_smoothing);
-  TESSERA_CHECK_USAGE(rand_augment >= 0 && rand_augment <= 10,
-                      "--rand-augment must be in [0, 10], got {}", rand_augment);
-  TESSERA_CHECK_USAGE(random_erasing >= 0 && random_erasing <= 1,
-                      "--random-erasing must be in [0, 1], got {}", random_erasing);
+  mixing().check();
+}
+
+AugmentOptions FinetuneRecipe::augmentation() const {
+  AugmentOptions options = TrainingRecipe::augmentation();
+  if (rand_augment != 0) options.rand_augment = RandAugment{.magnitude = rand_augment};
+  if (random_erasing != 0) options.erasing = RandomErasing{.probability = random_erasing};
+  return options;
+}
+
+MixOptions FinetuneRecipe::mixing() const {
+  return {.mixup_alpha = mixup, .cutmix_alpha = cutmix, .label_smoothing = label_smoothing};
 }
 
 void FinetuneTask::open(const TrainingData& data) {
@@ -108,15 +111,7 @@ void FinetuneTask::take_classes(const std::vector<std::string>& names, const std
 
 void FinetuneTask::configure(DataOptions& reading) const {
   reading.classes = recipe_.model.classes;
-  reading.mix.mixup_alpha = recipe_.mixup;
-  reading.mix.cutmix_alpha = recipe_.cutmix;
-  reading.mix.label_smoothing = recipe_.label_smoothing;
-  if (recipe_.rand_augment > 0) {
-    reading.rand_augment = RandAugment{.magnitude = recipe_.rand_augment};
-  }
-  if (recipe_.random_erasing > 0) {
-    reading.erasing = RandomErasing{.probability = recipe_.random_erasing};
-  }
+  reading.mix = recipe_.mixing();
 }
 
 VitClassifier& FinetuneTask::build(bool checkpoint_activations) {

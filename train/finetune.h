@@ -38,6 +38,8 @@ struct FinetuneRecipe : TrainingRecipe {
     return {model.image_height, model.image_width, model.channels};
   }
   std::vector<RecipeField> fields() override;
+  AugmentOptions augmentation() const override;
+  MixOptions mixing() const;
   void check() const override;
 };
 

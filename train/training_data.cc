@@ -47,17 +47,9 @@ std::string version_of(const Dataset& data) {
 }
 
 DataOptions reading_of(const TrainingRecipe& recipe) {
-  const TrainingRecipe::PictureShape shape = recipe.picture_shape();
   DataOptions d;
+  static_cast<AugmentOptions&>(d) = recipe.augmentation();
   d.holdout = recipe.holdout;
-  d.height = static_cast<int>(shape.height);
-  d.width = static_cast<int>(shape.width);
-  d.channels = static_cast<int>(shape.channels);
-  d.augment = recipe.augment;
-  d.crop_scale = recipe.crop_scale;
-  d.color_jitter = recipe.color_jitter;
-  d.mean = recipe.mean;
-  d.std = recipe.std;
   d.seed = recipe.seed;
   d.batch_size = recipe.batch_size;
   return d;
