@@ -51,14 +51,14 @@ void AugmentOptions::check() const {
                       channels);
   const size_t count = static_cast<size_t>(channels);
   TESSERA_CHECK_USAGE(mean.size() == count && std.size() == count,
-                      "[data] {} means and {} deviations for {} channels", mean.size(), std.size(),
-                      channels);
-  for (float s : std) TESSERA_CHECK_USAGE(s > 0, "[data] a standard deviation of {}", s);
+                      "--mean and --std need one value for each of {} channels, got {} and {}",
+                      channels, mean.size(), std.size());
+  for (float s : std) TESSERA_CHECK_USAGE(s > 0, "--std must be positive, got {}", s);
   TESSERA_CHECK_USAGE(crop_scale[0] > 0 && crop_scale[0] <= crop_scale[1] && crop_scale[1] <= 1,
-                      "[data] crop scale {} to {} is no range within (0, 1]", crop_scale[0],
-                      crop_scale[1]);
+                      "--crop-scale must be two shares of the area, smaller first, got {} {}",
+                      crop_scale[0], crop_scale[1]);
   TESSERA_CHECK_USAGE(color_jitter >= 0 && color_jitter <= 1,
-                      "[data] colour jitter {} is not in [0, 1]", color_jitter);
+                      "--color-jitter must be in [0, 1], got {}", color_jitter);
   if (rand_augment) rand_augment->check();
   if (erasing) erasing->check();
   TESSERA_CHECK_USAGE(second_height >= 0 && (second_height > 0) == (second_width > 0),

@@ -52,7 +52,9 @@ struct AugmentOptions {
   int second_height = 0, second_width = 0;
 
   bool two_views() const { return second_height > 0; }
-  void check() const;  // UsageError, one line, for what makes no sense
+  // UsageError, one line, for what makes no sense. It names the flag, where there is one: trainings
+  // ask it before they begin.
+  void check() const;
 };
 
 // What is drawn before a pixel is looked at: the cut of each view and where it lies in its tensor.

@@ -50,6 +50,10 @@ std::string BuiltinDataset::name(int64_t i) const {
   return fmt::format("builtin:{}{}", stream_ == PictureStream::kHeldOut ? "held-out:" : "", i);
 }
 
+std::string BuiltinDataset::version(int64_t) const {
+  return fmt::format("{}x{}, seed {}", height_, width_, seed_);
+}
+
 Image BuiltinDataset::picture(int64_t i) const {
   PhiloxStream random = stream_of(seed_, stream_, i);
   return scene::draw(scene::compose(random), height_, width_);

@@ -31,7 +31,8 @@ class BuiltinDataset : public Dataset {
   bool endless() const override { return endless_; }
   const std::vector<std::string>& class_names() const override;
   int64_t label(int64_t i) const override;
-  std::string name(int64_t i) const override;  // "builtin:17"
+  std::string name(int64_t i) const override;   // "builtin:17"
+  std::string version(int64_t) const override;  // "32x32, seed 0"
   Image picture(int64_t i) const override;
   LabelledPicture labelled_picture(int64_t i) const;
 

@@ -78,6 +78,10 @@ std::string CifarDataset::name(int64_t i) const {
   return fmt::format("{}#{}", part->file, i - part->first);
 }
 
+std::string CifarDataset::version(int64_t i) const {
+  return {reinterpret_cast<const char*>(&records_[i * kRecord]), size_t{kRecord}};
+}
+
 Image CifarDataset::picture(int64_t i) const {
   Image image(kSide, kSide, 3);
   const uint8_t* planes = &records_[i * kRecord + 1];

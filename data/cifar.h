@@ -22,7 +22,8 @@ class CifarDataset : public Dataset {
   bool in_memory() const override { return true; }
   const std::vector<std::string>& class_names() const override;
   int64_t label(int64_t i) const override;
-  std::string name(int64_t i) const override;  // "data_batch_1.bin#17"
+  std::string name(int64_t i) const override;     // "data_batch_1.bin#17"
+  std::string version(int64_t i) const override;  // the record
   Image picture(int64_t i) const override;
 
  private:

@@ -28,6 +28,12 @@ class Dataset {
   virtual int64_t label(int64_t i) const = 0;  // 0 where there are no classes
   // What messages and lists call the picture: the path of a file.
   virtual std::string name(int64_t i) const = 0;
+  // Text that changes when another picture takes this one's name: a file's size and time of change,
+  // the size in which a picture is drawn, or its bytes where they are in memory.
+  virtual std::string version(int64_t) const { return ""; }
+  // One line about the set that a person should read, such as what of a folder is not used; most
+  // have none.
+  virtual std::string note() const { return ""; }
   // RGB, in its own size. Error that names the picture when it cannot be had.
   virtual Image picture(int64_t i) const = 0;
 };
@@ -43,6 +49,8 @@ class SubsetDataset : public Dataset {
   const std::vector<std::string>& class_names() const override { return base_->class_names(); }
   int64_t label(int64_t i) const override { return base_->label(indices_[i]); }
   std::string name(int64_t i) const override { return base_->name(indices_[i]); }
+  std::string version(int64_t i) const override { return base_->version(indices_[i]); }
+  std::string note() const override { return base_->note(); }
   Image picture(int64_t i) const override { return base_->picture(indices_[i]); }
 
  private:

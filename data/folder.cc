@@ -60,6 +60,14 @@ void collect(const fs::path& root, const fs::path& below, int depth,
   for (const std::string& name : here.folders) collect(root, below / name, depth + 1, out);
 }
 
+// A file that is gone has a size and a time of its own: it is noticed when it is read.
+std::string version_of(const std::string& path) {
+  std::error_code gone;
+  const auto bytes = fs::file_size(path, gone);
+  const auto changed = fs::last_write_time(path, gone).time_since_epoch().count();
+  return fmt::format("{} bytes, {}", bytes, changed);
+}
+
 }  // namespace
 
 FolderDataset::FolderDataset(const std::string& folder) : root_(folder) {
@@ -92,9 +100,20 @@ FolderDataset::FolderDataset(const std::string& folder) : root_(folder) {
   }
   TESSERA_CHECK_USAGE(without.empty(), "[data] {}: class folder {} holds no pictures", root_,
                       without[0]);
+  unused_ = std::ssize(top.pictures);
 }
 
 Image FolderDataset::picture(int64_t i) const { return read_image(name(i)); }
+
+std::string FolderDataset::version(int64_t i) const { return version_of(name(i)); }
+
+std::string FolderDataset::note() const {
+  if (unused_ == 0) return "";
+  return fmt::format("note: {}: {} {} beside the class folders {} not used", root_, unused_,
+                     unused_ == 1 ? "picture" : "pictures", unused_ == 1 ? "is" : "are");
+}
+
+std::string PictureFile::version(int64_t) const { return version_of(path_); }
 
 Image PictureFile::picture(int64_t) const { return read_image(path_); }
 

@@ -15,13 +15,15 @@ class FolderDataset : public Dataset {
  public:
   // UsageError that names the folder when it is missing or holds no picture, or one of its class
   // folders holds none. Where any subfolder holds pictures, those beside the subfolders are not
-  // read.
+  // read, which note() says.
   explicit FolderDataset(const std::string& folder);
 
   int64_t size() const override { return static_cast<int64_t>(files_.size()); }
   const std::vector<std::string>& class_names() const override { return class_names_; }
   int64_t label(int64_t i) const override { return files_[i].label; }
   std::string name(int64_t i) const override { return root_ + "/" + files_[i].path; }
+  std::string version(int64_t i) const override;
+  std::string note() const override;
   Image picture(int64_t i) const override;
 
  private:
@@ -33,6 +35,7 @@ class FolderDataset : public Dataset {
   std::string root_;
   std::vector<std::string> class_names_;
   std::vector<File> files_;  // by class, then by folder, then by name
+  int64_t unused_ = 0;       // pictures beside the class folders
 };
 
 // One picture file as a set of one.
@@ -44,6 +47,7 @@ class PictureFile : public Dataset {
   const std::vector<std::string>& class_names() const override { return no_classes_; }
   int64_t label(int64_t) const override { return 0; }
   std::string name(int64_t) const override { return path_; }
+  std::string version(int64_t) const override;
   Image picture(int64_t) const override;
 
  private:

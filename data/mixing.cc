@@ -37,11 +37,11 @@ double draw_log_gamma(double alpha, PhiloxStream& random) {
   }
 }
 
-}  // namespace
-
 bool is_mixing_alpha(double alpha) {
   return alpha == 0 || (alpha >= kLeastAlpha && alpha <= kLargestAlpha);
 }
+
+}  // namespace
 
 double draw_beta(double alpha, PhiloxStream& random) {
   TESSERA_CHECK(alpha > 0 && is_mixing_alpha(alpha), "[draw_beta] alpha {} is not in {}..{}", alpha,
@@ -52,17 +52,17 @@ double draw_beta(double alpha, PhiloxStream& random) {
 
 void MixOptions::check() const {
   TESSERA_CHECK_USAGE(is_mixing_alpha(mixup_alpha) && is_mixing_alpha(cutmix_alpha),
-                      "mixup {} and cutmix {} must be 0 or from {} to {}", mixup_alpha,
-                      cutmix_alpha, kLeastAlpha, kLargestAlpha);
+                      "--mixup and --cutmix must be 0 or from {} to {}, got {} and {}", kLeastAlpha,
+                      kLargestAlpha, mixup_alpha, cutmix_alpha);
   TESSERA_CHECK_USAGE(is_share(probability) && is_share(cutmix_probability),
                       "probabilities {} of mixing and {} of CutMix must be in [0, 1]", probability,
                       cutmix_probability);
   TESSERA_CHECK_USAGE(label_smoothing >= 0 && label_smoothing < 1,
-                      "label smoothing {} is outside [0, 1)", label_smoothing);
+                      "--label-smoothing must be in [0, 1), got {}", label_smoothing);
 }
 
 void RandomErasing::check() const {
-  TESSERA_CHECK_USAGE(is_share(probability), "probability {} of erasing must be in [0, 1]",
+  TESSERA_CHECK_USAGE(is_share(probability), "--random-erasing must be in [0, 1], got {}",
                       probability);
   TESSERA_CHECK_USAGE(area[0] > 0 && area[0] <= area[1] && area[1] <= 1,
                       "erased areas {} to {} are no range within (0, 1]", area[0], area[1]);
@@ -112,8 +112,6 @@ void mix_images(const Mix& mix, const Shape& shape, float* images) {
 
 Tensor mixed_targets(const Mix& mix, const std::vector<int64_t>& labels, int64_t classes,
                      double label_smoothing) {
-  TESSERA_CHECK_USAGE(label_smoothing >= 0 && label_smoothing < 1,
-                      "label smoothing {} is outside [0, 1)", label_smoothing);
   for (const int64_t label : labels) {
     TESSERA_CHECK(label >= 0 && label < classes, "[mixed_targets] label {} of {} classes", label,
                   classes);

@@ -16,8 +16,6 @@ namespace tessera {
 
 // Shares from Beta(alpha, alpha) with any other alpha are 0, 1 or a half for all one can see.
 inline constexpr double kLeastAlpha = 1e-3, kLargestAlpha = 1e3;
-// Whether it is one of these, or 0: no mixing.
-bool is_mixing_alpha(double alpha);
 
 struct MixOptions {
   double mixup_alpha = 0.8;         // shares come from Beta(alpha, alpha); 0: no mixup
@@ -28,7 +26,7 @@ struct MixOptions {
 
   // Whether a batch can be mixed: with both alphas 0, targets alone are made.
   bool mixes() const { return probability > 0 && (mixup_alpha > 0 || cutmix_alpha > 0); }
-  void check() const;  // UsageError, one line, for what makes no sense
+  void check() const;  // UsageError, one line, for what makes no sense; names the flag
 };
 
 // How one batch is mixed: each picture keeps `share` of itself and takes the rest from its partner,
@@ -43,7 +41,8 @@ Mix draw_mix(const MixOptions& options, int height, int width, PhiloxStream& ran
 void mix_images(const Mix& mix, const Shape& shape, float* images);
 
 // Targets (B, classes) f32 of a batch mixed so: each label's mass is 1 - smoothing, the smoothing
-// is spread over all classes. label_smoothing in [0, 1). Error for a label that is no class.
+// is spread over all classes. label_smoothing is one that MixOptions::check() lets pass. Error for a
+// label that is no class.
 Tensor mixed_targets(const Mix& mix, const std::vector<int64_t>& labels, int64_t classes,
                      double label_smoothing);
 

@@ -81,10 +81,9 @@ void RandAugment::check() const {
   TESSERA_CHECK_USAGE(operations >= 0, "{} operations of RandAugment", operations);
   TESSERA_CHECK_USAGE(probability >= 0 && probability <= 1,
                       "probability {} of an operation must be in [0, 1]", probability);
-  TESSERA_CHECK_USAGE(
-      magnitude >= 0 && magnitude <= 10 && deviation >= 0,
-      "RandAugment's magnitude {} must be in [0, 10], its deviation {} not negative", magnitude,
-      deviation);
+  TESSERA_CHECK_USAGE(magnitude >= 0 && magnitude <= 10,
+                      "--rand-augment must be in [0, 10], got {}", magnitude);
+  TESSERA_CHECK_USAGE(deviation >= 0, "RandAugment's deviation {} must not be negative", deviation);
 }
 
 Image rand_augment(const Image& image, const RandAugment& options, PhiloxStream& random) {

@@ -23,11 +23,16 @@ struct BlockMaskOptions {
   // picture has `target` of them (BEiT v2).
   bool exact = false;
 
+  // Patches of the largest rectangle that leaves a row and a column of the grid and keeps to
+  // min_aspect; 0 where the grid is a single row or column.
+  int64_t largest_block() const;
   // A UsageError, one line with the values, for a target that cannot be met.
   void check() const;
 };
 
-// One picture's mask, row by row: 1 masked, 0 visible.
+// One picture's mask, row by row: 1 masked, 0 visible. Never empty: where all ten tries at a first
+// block fail (the reference's mask stays empty then; on 14 x 14 patches that does not happen), one
+// of the largest that are allowed is laid anywhere.
 std::vector<uint8_t> draw_block_mask(const BlockMaskOptions& options, PhiloxStream& random);
 
 // (B, L) bool, for masked_patches() (models/masks.h).

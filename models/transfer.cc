@@ -1,7 +1,6 @@
-// Names and sizes from one model to the next; groups for the optimizer.
+// Names and sizes from one model to the next.
 #include "models/transfer.h"
 
-#include <algorithm>
 #include <cmath>
 #include <set>
 
@@ -167,25 +166,6 @@ void load_encoder(VitClassifier& model, const std::map<std::string, Tensor>& wei
                   "[load_encoder] the classifier has no '{}' {}", name, describe(tensor));
   }
   model.load_state_dict(state);
-}
-
-std::vector<UpdateGroup> update_groups(const Module& model, int64_t depth, double decay) {
-  TESSERA_CHECK_USAGE(decay > 0 && decay <= 1, "layer decay {} is outside (0, 1]", decay);
-  std::vector<UpdateGroup> groups;
-  for (const auto& [name, tensor] : model.named_parameters()) {
-    if (!requires_grad(tensor)) continue;
-    const int64_t layer = layer_of(name, depth);
-    const bool decayed = tensor.ndim() > 1 && name != "pos_embed" && name != "cls_token";
-    auto group = std::find_if(groups.begin(), groups.end(), [&](const UpdateGroup& g) {
-      return g.layer == layer && g.weight_decay == decayed;
-    });
-    if (group == groups.end()) {
-      groups.push_back({layer, std::pow(decay, double(depth + 1 - layer)), decayed, {}});
-      group = groups.end() - 1;
-    }
-    group->names.push_back(name);
-  }
-  return groups;
 }
 
 }  // namespace tessera

@@ -1,8 +1,8 @@
 // From pre-training to fine-tuning: the encoder of a MAE or BEiT into a classifier, also for
-// pictures of another size, as MAE's and BEiT's fine-tuning scripts do it; and which parameter
-// learns at which rate.
+// pictures of another size, as MAE's and BEiT's fine-tuning scripts do it.
 // Rule: nothing is dropped in silence: what the two models have in common must be there, and what
-// is left behind is the pre-training head and what the chosen pooling does not use.
+// is left behind is the head, of a pre-training or of other classes (whoever loads a classifier's
+// says so), and what the chosen pooling does not use.
 #pragma once
 
 #include <cstdint>
@@ -36,18 +36,5 @@ Tensor resize_relative_bias(const Tensor& table, const Grid& from, const Grid& t
 // and fc_norm stay as they are. An Error names what is missing or does not fit.
 void load_encoder(VitClassifier& model, const std::map<std::string, Tensor>& weights,
                   const Grid& grid);
-
-// ---- Layer-wise decay of the learning rate ----
-
-struct UpdateGroup {
-  int64_t layer = 0;          // layer_of (vit.h)
-  double lr_factor = 1;       // decay^(depth + 1 - layer)
-  bool weight_decay = false;  // none for vectors, pos_embed and cls_token
-  std::vector<std::string> names;
-};
-
-// Every trained parameter of the model once, in groups by layer and weight decay, in the order in
-// which the state dict first shows them. decay 1: factor 1 everywhere.
-std::vector<UpdateGroup> update_groups(const Module& model, int64_t depth, double decay);
 
 }  // namespace tessera

@@ -83,10 +83,12 @@ int run(const FeaturesFlags& flags) {
   const EncoderTask task = prepare(flags.encoder);
   const std::vector<int64_t> blocks = task.blocks(flags.block);
   const VitConfig& config = task.config();
-  const EvaluationReader reader =
-      task.reader(open_data(flags.data, 0, static_cast<int>(config.image_height),
-                            static_cast<int>(config.image_width))
-                      .train);
+  const std::shared_ptr<const Dataset> pictures =
+      open_data(flags.data, 0, static_cast<int>(config.image_height),
+                static_cast<int>(config.image_width))
+          .train;
+  say_note(*pictures);
+  const EvaluationReader reader = task.reader(pictures);
   const Features features = task.features(
       reader, {spread_over(reader.size(), flags.images), blocks, pool == Pool::kTokens});
   const Tensor table = features.of(0, pool);

@@ -45,7 +45,8 @@ int print_groups(FinetuneTask& task, const std::string& data) {
   recipe.check();
   task.take_classes(open_data(data, recipe.holdout, static_cast<int>(recipe.model.image_height),
                               static_cast<int>(recipe.model.image_width))
-                        .train->class_names());
+                        .train->class_names(),
+                    data);
   const VitClassifier& model = task.build(false);
   std::map<std::string, int64_t> sizes;
   int64_t frozen = 0, frozen_tensors = 0;

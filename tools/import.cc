@@ -7,6 +7,7 @@
 #include "tools/command.h"
 #include "train/checkpoint.h"
 #include "train/file_io.h"
+#include "train/naming_file.h"
 #include "train/published.h"
 #include "train/torch_file.h"
 
@@ -51,14 +52,8 @@ int run(const ImportFlags& flags) {
   std::vector<StateDict> files;
   for (const std::string& path : flags.files) files.push_back(read(path));
   const std::string names = fmt::format("{}", fmt::join(flags.files, ", "));
-  PublishedModel model;
-  try {
-    model = published_model(files, flags.options);
-  } catch (const UsageError& error) {
-    throw UsageError(fmt::format("{}: {}", names, error.what()));
-  } catch (const Error& error) {
-    throw Error(fmt::format("{}: {}", names, error.what()));
-  }
+  const PublishedModel model =
+      naming_file(names, [&] { return published_model(files, flags.options); });
   save_weights(flags.out, model.weights, to_json(*model.recipe));
   int64_t numbers = 0;
   for (const NamedTensor& weight : model.weights) numbers += weight.tensor.numel();

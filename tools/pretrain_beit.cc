@@ -30,13 +30,10 @@ constexpr char kNotes[] =
 
 class BeitFlags : public TrainingFlags {
  public:
-  explicit BeitFlags(CLI::App& app) : TrainingFlags(app, recipe) {
+  explicit BeitFlags(CLI::App& app) : TrainingFlags(app, recipe), app_(app) {
     add_data_flags();
-    CLI::Option* jitter = app.get_option("--color-jitter");
-    std::string help = jitter->get_description();
-    help.replace(help.rfind("[default"), std::string::npos,
-                 fmt::format("[default: {} with crop-flip, else 0]", BeitRecipe::kReferenceJitter));
-    jitter->description(help);
+    replace_default("--color-jitter",
+                    fmt::format("[default: {} with crop-flip, else 0]", BeitRecipe::kReferenceJitter));
     add_normalisation_flags();
     begin_group("Model");
     add("arch", "NAME", fmt::format("{}", fmt::join(beit_preset_names(), ", ")), recipe.arch);
@@ -44,6 +41,9 @@ class BeitFlags : public TrainingFlags {
     add_token_flags();
     add_schedule_flags();
     add_optimiser_flags();
+    replace_default("--clip-grad",
+                    fmt::format("[default: {}, vit_large {}]", BeitRecipe::reference_clip("vit_base"),
+                                BeitRecipe::reference_clip("vit_large")));
     add_run_flags();
   }
 
@@ -63,6 +63,14 @@ class BeitFlags : public TrainingFlags {
   }
 
  private:
+  // In a flag's help, for a default that depends on other flags.
+  void replace_default(const std::string& flag, const std::string& text) {
+    CLI::Option* option = app_.get_option(flag);
+    std::string help = option->get_description();
+    help.replace(help.rfind("[default"), std::string::npos, text);
+    option->description(help);
+  }
+
   void add_token_flags() {
     begin_group("Masks and tokens");
     add_path("tokenizer", "PATH", "a tokenizer's checkpoint, or its run's folder", tokenizer,
@@ -86,6 +94,7 @@ class BeitFlags : public TrainingFlags {
 
   void start_from_arch() override {
     recipe.model = beit_preset(recipe.arch);
+    recipe.clip_grad = BeitRecipe::reference_clip(recipe.arch);
     published_patch_ = recipe.model.patch;
   }
   void finish_recipe() override {
@@ -101,6 +110,7 @@ class BeitFlags : public TrainingFlags {
     }
   }
 
+  CLI::App& app_;
   int64_t published_patch_ = 0;  // of the architecture
 };
 

@@ -62,9 +62,11 @@ DataSplit labelled_pictures(const ProbeFlags& flags, const VitConfig& config) {
   const int height = static_cast<int>(config.image_height);
   const int width = static_cast<int>(config.image_width);
   DataSplit split = open_data(flags.data, flags.holdout, height, width);
+  say_note(*split.train);
   check_has_classes(split.train->class_names(), "--data " + flags.data);
   if (!flags.test_data.empty()) {
     split.held_out = open_data(flags.test_data, 0, height, width).train;
+    say_note(*split.held_out);
     TESSERA_CHECK_USAGE(split.held_out->class_names() == split.train->class_names(),
                         "--test-data {}: its classes are not those of --data: [{}], not [{}]",
                         flags.test_data, fmt::join(split.held_out->class_names(), ", "),

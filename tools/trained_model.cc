@@ -7,6 +7,8 @@
 #include "data/open.h"
 #include "engine/error.h"
 #include "models/presets.h"
+#include "train/naming_file.h"
+#include "train/pretrain_beit.h"
 #include "train/run_folder.h"
 
 namespace tessera {
@@ -35,12 +37,13 @@ OpenedCheckpoint open_checkpoint(const CheckpointFlags& flags) {
   if (!flags.arch.empty()) mae_preset(flags.arch);  // names the mistake when there is none
   const std::string path = flags.path();
   OpenedCheckpoint opened{path, Checkpoint(path), {}};
+  TESSERA_CHECK_USAGE(task_of(opened.file.recipe()) != BeitRecipe().task(),
+                      "{}: a BEiT guesses tokens and draws no pixels: prediction-*.png in its run's "
+                      "folder shows its guesses, the evaluations in metrics.jsonl and --probe-every "
+                      "judge it",
+                      path);
   read_recipe(opened.recipe, opened.file);
-  try {
-    opened.recipe.check();
-  } catch (const Error& error) {
-    throw Error(fmt::format("{}: {}", path, error.what()));
-  }
+  naming_file(path, [&] { opened.recipe.check(); });
   TESSERA_CHECK_USAGE(flags.arch.empty() || flags.arch == opened.recipe.arch,
                       "--arch {}: {} holds a {}", flags.arch, path, opened.recipe.arch);
   return opened;
@@ -54,6 +57,11 @@ TrainedModel load_model(const CheckpointFlags& flags) {
   return {std::move(opened.path), std::move(opened.recipe), std::move(model)};
 }
 
+void say_note(const Dataset& pictures) {
+  const std::string note = pictures.note();
+  if (!note.empty()) fmt::print(stderr, "{}\n", note);
+}
+
 EvaluationReader evaluation_pictures(const std::string& spec, double holdout, int64_t height,
                                      int64_t width, int64_t channels) {
   const int h = static_cast<int>(height), w = static_cast<int>(width);
@@ -64,6 +72,7 @@ EvaluationReader evaluation_pictures(const std::string& spec, double holdout, in
     pictures =
         std::make_shared<BuiltinDataset>(split.train->size(), false, PictureStream::kHeldOut, h, w);
   }
+  say_note(*pictures);
   return EvaluationReader(pictures, h, w, static_cast<int>(channels));
 }
 

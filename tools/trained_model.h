@@ -48,9 +48,12 @@ struct TrainedModel {
 TrainedModel load_model(const CheckpointFlags& flags);
 
 // Pictures to judge a model on, in its size: the held-out ones where the set has some, else all.
-// Drawn ones are never those of a training: builtin:N is N of another stream.
+// Drawn ones are never those of a training: builtin:N is N of another stream. Says the set's note.
 EvaluationReader evaluation_pictures(const std::string& spec, double holdout, int64_t height,
                                      int64_t width, int64_t channels);
+
+// Dataset::note() on stderr, where there is one.
+void say_note(const Dataset& pictures);
 
 // What must be said with every figure and picture of a norm-pix model.
 void say_what_norm_pix_means(const MaeConfig& config);

@@ -132,7 +132,7 @@ void TrainingFlags::add_tower_flags(VitConfig& model) {
 }
 
 void TrainingFlags::add_mask_flags(double& ratio, MaskRatioOptions& schedule) {
-  add("mask-ratio", "R", "share of the patches that is hidden", ratio);
+  add("mask-ratio", "R", "share of the patches that is hidden; in evaluations always", ratio);
   add_word("mask-ratio-schedule",
            "constant; linear or cosine, over the run; or loss: from\n"
            "--mask-ratio to --mask-ratio-end, as the average loss falls",

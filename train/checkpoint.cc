@@ -2,6 +2,7 @@
 #include "train/checkpoint.h"
 
 #include "engine/raw.h"
+#include "train/naming_file.h"
 
 namespace tessera {
 namespace {
@@ -90,11 +91,7 @@ Checkpoint::Checkpoint(const std::string& path) : file_(path) {
 }
 
 void Checkpoint::load_model(Module& model) const {
-  try {
-    model.load_state_dict(read_tensors(file_, is_weight));
-  } catch (const Error& error) {
-    throw Error(fmt::format("{}: {}", file_.path(), error.what()));
-  }
+  naming_file(file_.path(), [&] { model.load_state_dict(read_tensors(file_, is_weight)); });
 }
 
 void Checkpoint::load_optimizer(AdamW& optimizer) const {

@@ -10,9 +10,9 @@
 #include "models/names.h"
 #include "models/transfer.h"
 #include "train/classification.h"
+#include "train/naming_file.h"
 #include "train/parameter_groups.h"
 #include "train/picture_batches.h"
-#include "train/pretrained.h"
 #include "train/vit_fields.h"
 #include "train/work_progress.h"
 
@@ -31,12 +31,13 @@ std::string described(const std::vector<std::string>& classes) {
 }
 
 // The recipe is JSON, and JSON is UTF-8; a folder's name may be any bytes.
-void check_are_text(const std::vector<std::string>& names) {
+void check_are_text(const std::vector<std::string>& names, const std::string& data) {
   using nlohmann::json;
   for (const std::string& name : names) {
     const std::string shown = json(name).dump(-1, ' ', false, json::error_handler_t::replace);
     TESSERA_CHECK_USAGE(json::parse(shown) == name,
-                        "--data: the name of the class folder {} is not UTF-8; rename it", shown);
+                        "--data {}: the name of the class folder {} is not UTF-8; rename it", data,
+                        shown);
   }
 }
 
@@ -79,27 +80,30 @@ void FinetuneRecipe::check() const {
   TESSERA_CHECK_USAGE(unfreeze_blocks <= model.depth,
                       "--unfreeze-blocks {}: the model has {} blocks", unfreeze_blocks,
                       model.depth);
-  TESSERA_CHECK_USAGE(is_mixing_alpha(mixup) && is_mixing_alpha(cutmix),
-                      "--mixup and --cutmix must be 0 or from {} to {}, got {} and {}", kLeastAlpha,
-                      kLargestAlpha, mixup, cutmix);
-  TESSERA_CHECK_USAGE(label_smoothing >= 0 && label_smoothing < 1,
-                      "--label-smoothing must be in [0, 1), got {}", label_smoothing);
-  TESSERA_CHECK_USAGE(rand_augment >= 0 && rand_augment <= 10,
-                      "--rand-augment must be in [0, 10], got {}", rand_augment);
-  TESSERA_CHECK_USAGE(random_erasing >= 0 && random_erasing <= 1,
-                      "--random-erasing must be in [0, 1], got {}", random_erasing);
+  mixing().check();
+}
+
+AugmentOptions FinetuneRecipe::augmentation() const {
+  AugmentOptions options = TrainingRecipe::augmentation();
+  if (rand_augment != 0) options.rand_augment = RandAugment{.magnitude = rand_augment};
+  if (random_erasing != 0) options.erasing = RandomErasing{.probability = random_erasing};
+  return options;
+}
+
+MixOptions FinetuneRecipe::mixing() const {
+  return {.mixup_alpha = mixup, .cutmix_alpha = cutmix, .label_smoothing = label_smoothing};
 }
 
 void FinetuneTask::open(const TrainingData& data) {
   TrainingTask::open(data);
-  take_classes(data.split.train->class_names());
+  take_classes(data.split.train->class_names(), data.spec);
 }
 
-void FinetuneTask::take_classes(const std::vector<std::string>& names) {
-  check_has_classes(names, "--data");
-  check_are_text(names);
+void FinetuneTask::take_classes(const std::vector<std::string>& names, const std::string& data) {
+  check_has_classes(names, "--data " + data);
+  check_are_text(names, data);
   TESSERA_CHECK_USAGE(recipe_.classes.empty() || recipe_.classes == names,
-                      "--data: {} are not the {} of the model's head", described(names),
+                      "--data {}: {} are not the {} of the model's head", data, described(names),
                       described(recipe_.classes));
   recipe_.classes = names;
   recipe_.model.classes = std::ssize(names);
@@ -107,15 +111,7 @@ void FinetuneTask::take_classes(const std::vector<std::string>& names) {
 
 void FinetuneTask::configure(DataOptions& reading) const {
   reading.classes = recipe_.model.classes;
-  reading.mix.mixup_alpha = recipe_.mixup;
-  reading.mix.cutmix_alpha = recipe_.cutmix;
-  reading.mix.label_smoothing = recipe_.label_smoothing;
-  if (recipe_.rand_augment > 0) {
-    reading.rand_augment = RandAugment{.magnitude = recipe_.rand_augment};
-  }
-  if (recipe_.random_erasing > 0) {
-    reading.erasing = RandomErasing{.probability = recipe_.random_erasing};
-  }
+  reading.mix = recipe_.mixing();
 }
 
 VitClassifier& FinetuneTask::build(bool checkpoint_activations) {
@@ -126,11 +122,23 @@ VitClassifier& FinetuneTask::build(bool checkpoint_activations) {
     load_encoder(*model_,
                  recipe_.from_scratch ? untrained_weights(file, recipe_.seed) : file.weights(),
                  encoder.config.grid());
-    if (!recipe_.from_scratch) recipe_.encoder = encoder.id;
+    if (!recipe_.from_scratch) {
+      recipe_.encoder = encoder.id;
+      say_head_left(encoder);
+    }
   }
   if (recipe_.unfreeze_blocks >= 0) model_->train_last_blocks(recipe_.unfreeze_blocks);
   model_->set_checkpointing(checkpoint_activations);
   return *model_;
+}
+
+void FinetuneTask::say_head_left(const PretrainedEncoder& encoder) {
+  if (encoder.classes.empty()) return;
+  const bool same = encoder.classes == recipe_.classes;
+  remarks_.push_back(fmt::format("note: the checkpoint's head of {} is left behind, a new one of {} "
+                                 "begins",
+                                 described(encoder.classes),
+                                 same ? "the same classes" : described(recipe_.classes)));
 }
 
 std::vector<ParameterGroup> FinetuneTask::groups() const {
@@ -196,13 +204,11 @@ TrainedClassifier load_classifier(const Checkpoint& checkpoint) {
   TrainedClassifier trained;
   read_recipe(trained.recipe, checkpoint);
   trained.recipe.model.classes = std::ssize(trained.recipe.classes);
-  try {
+  naming_file(checkpoint.file().path(), [&] {
     trained.recipe.check();
     trained.model = std::make_unique<VitClassifier>(trained.recipe.model);
     trained.model->load_state_dict(checkpoint.weights());
-  } catch (const Error& error) {
-    throw Error(fmt::format("{}: {}", checkpoint.file().path(), error.what()));
-  }
+  });
   trained.model->set_training(false);
   return trained;
 }

@@ -7,11 +7,13 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "data/evaluation.h"
 #include "models/vit.h"
 #include "train/normalisation.h"
+#include "train/pretrained.h"
 #include "train/training.h"
 
 namespace tessera {
@@ -36,6 +38,8 @@ struct FinetuneRecipe : TrainingRecipe {
     return {model.image_height, model.image_width, model.channels};
   }
   std::vector<RecipeField> fields() override;
+  AugmentOptions augmentation() const override;
+  MixOptions mixing() const;
   void check() const override;
 };
 
@@ -57,15 +61,19 @@ class FinetuneTask : public TrainingTask {
   }
   BatchLoss loss(const std::vector<Tensor>& tensors) override;
   Evaluation evaluate(int64_t step) override;
+  std::vector<std::string> remarks() override { return std::exchange(remarks_, {}); }
   TaskCost cost(bool checkpoint_activations) const override;
 
-  // What open() does with the data's classes.
-  void take_classes(const std::vector<std::string>& names);
+  // What open() does with the classes of the pictures in `data`.
+  void take_classes(const std::vector<std::string>& names, const std::string& data);
 
  private:
+  void say_head_left(const PretrainedEncoder& encoder);
+
   FinetuneRecipe recipe_;
   std::string checkpoint_;
   std::unique_ptr<VitClassifier> model_;
+  std::vector<std::string> remarks_;
 };
 
 // What a classifier says of pictures.

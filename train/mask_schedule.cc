@@ -95,7 +95,14 @@ void MaskRatio::heard(const StepPlace& place, double loss) {
   double* losses = losses_.data<double>();
   losses[kAverage] = average_with_last();
   losses[kLast] = std::isfinite(loss) ? loss : kUnknown;
-  if (std::isnan(losses[kFirst])) losses[kFirst] = losses[kLast];
+  if (!std::isnan(losses[kFirst])) return;
+  losses[kFirst] = losses[kLast];
+  if (options_.loss_end >= 0 && losses[kFirst] <= options_.loss_end) {
+    remarks_.push_back(
+        fmt::format("note: --mask-loss-end {}: the first loss, {:.4f}, is no higher; the mask ratio "
+                    "goes from {} to {} at once",
+                    options_.loss_end, losses[kFirst], start_, options_.end));
+  }
 }
 
 std::vector<NamedTensor> MaskRatio::state() const {

@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "nn/module.h"
@@ -46,6 +47,9 @@ class MaskRatio {
   // After every step, in order. The average moves by a hundredth of the difference; what is not
   // finite is passed over.
   void heard(const StepPlace& place, double loss);
+  // For TrainingTask::remarks(): once, when the first loss is as low as --mask-loss-end already and
+  // the ratio jumps there at once.
+  std::vector<std::string> remarks() { return std::exchange(remarks_, {}); }
 
   // For the checkpoint: "task/mask_ratio", of the kind kLoss alone.
   std::vector<NamedTensor> state() const;
@@ -59,6 +63,7 @@ class MaskRatio {
   Tensor losses_;  // (3,) f64: the first, the average without the last step's, the last step's;
                    // NaN: not known yet, or not finite
   int64_t heard_ = -1;  // steps whose losses are in losses_; -1: those before the first that asks
+  std::vector<std::string> remarks_;
 };
 
 }  // namespace tessera

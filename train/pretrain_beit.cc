@@ -50,7 +50,7 @@ BeitRecipe::BeitRecipe() {
   base_lr = 1.875e-4;  // 1.5e-3 for the reference's 2048 pictures a step
   min_lr = 1e-5;
   beta2 = 0.999;
-  clip_grad = 3;
+  clip_grad = reference_clip(arch);
 }
 
 std::vector<RecipeField> BeitRecipe::fields() {
@@ -77,7 +77,7 @@ BlockMaskOptions BeitRecipe::block_options(int64_t target) const {
   options.target = target;
   // The reference's share of the grid, as far as the mask and the grid leave room for it.
   const auto share = static_cast<int64_t>(std::lround(16.0 / 196.0 * double(model.patches())));
-  const int64_t room = std::min(target, (options.grid.rows - 1) * (options.grid.columns - 1));
+  const int64_t room = std::min(target, options.largest_block());
   options.min_block =
       min_block > 0 ? min_block : std::clamp<int64_t>(share, 1, std::max(room, int64_t{1}));
   options.max_block = max_block;
@@ -149,7 +149,7 @@ Module& BeitTask::build(bool checkpoint_activations) {
                   width = recipe_.tokenizer_width(span());
     const bool mirrored = recipe_.augment == Augment::kFlip;
     const TokenSource source = {
-        fmt::format("{}, holdout {}", recipe_.data_id, recipe_.holdout),
+        fmt::format("{}, holdout {}", version_of(*data().split.train), recipe_.holdout),
         fmt::format("{}x{}, {}", height, width, mirrored ? "plain and mirrored" : "plain"),
         tokenizer_.id};
     const EvaluationReader pictures(data().split.train, static_cast<int>(height),
@@ -198,7 +198,8 @@ StepInputs BeitTask::inputs(const Batch& batch, const StepPlace& place) {
           ? random_masks(pictures, patches, target, recipe_.seed, place.iteration)
           : block_masks(pictures, recipe_.block_options(target), recipe_.seed, place.iteration);
   const MaskedPatches masked = masked_patches(mask, target);
-  StepInputs inputs = {{batch.images, masked.mask, masked.tokens, ids}, {}};
+  const double share = double(masked.count()) / double(pictures * patches);
+  StepInputs inputs = {{batch.images, masked.mask, masked.tokens, ids}, {{"masked", share}}};
   if (!recipe_.mask_schedule.constant()) inputs.figures.emplace_back("mask_ratio", ratio);
   return inputs;
 }

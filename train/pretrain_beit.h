@@ -32,6 +32,9 @@ struct BeitRecipe : TrainingRecipe {
   // The reference's colour jitter, for new runs on random crops. Not the field's first
   // value: a file that lacks it is of a run without jitter.
   static constexpr double kReferenceJitter = 0.4;
+  // The largest gradient norm of new runs: the paper's hyperparameters have 3, and 1 for the large
+  // model.
+  static double reference_clip(std::string_view arch) { return arch == "vit_large" ? 1 : 3; }
 
   BeitConfig model;  // its vocabulary is the tokenizer's
   MaskKind mask = MaskKind::kBlock;
@@ -71,7 +74,10 @@ class BeitTask : public TrainingTask {
   std::vector<ParameterGroup> groups() const override;
   StepInputs inputs(const Batch& batch, const StepPlace& place) override;
   BatchLoss loss(const std::vector<Tensor>& tensors) override;
-  void after_step(const StepPlace& place, double loss) override { mask_ratio_.heard(place, loss); }
+  void after_step(const StepPlace& place, double loss, const Figures&) override {
+    mask_ratio_.heard(place, loss);
+  }
+  std::vector<std::string> remarks() override { return mask_ratio_.remarks(); }
   Evaluation evaluate(int64_t step) override;
   std::unique_ptr<VitEncoder> encoder() const override;
   std::vector<NamedTensor> state() override { return mask_ratio_.state(); }

@@ -36,7 +36,10 @@ class MaeTask : public TrainingTask {
   Module& build(bool checkpoint_activations) override;
   StepInputs inputs(const Batch& batch, const StepPlace& place) override;
   BatchLoss loss(const std::vector<Tensor>& tensors) override;
-  void after_step(const StepPlace& place, double loss) override { mask_ratio_.heard(place, loss); }
+  void after_step(const StepPlace& place, double loss, const Figures&) override {
+    mask_ratio_.heard(place, loss);
+  }
+  std::vector<std::string> remarks() override { return mask_ratio_.remarks(); }
   Evaluation evaluate(int64_t step) override;
   std::unique_ptr<VitEncoder> encoder() const override;
   std::vector<NamedTensor> state() override { return mask_ratio_.state(); }

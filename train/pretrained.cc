@@ -13,7 +13,7 @@ namespace {
 
 PretrainedEncoder described(const TrainingRecipe& recipe, const VitConfig& config,
                             FinalNorm final_norm) {
-  return {recipe.arch, config, final_norm, recipe.mean, recipe.std, ""};
+  return {recipe.arch, config, final_norm, recipe.mean, recipe.std, {}, ""};
 }
 
 FinalNorm norm_of(const FinetuneRecipe& classifier) {
@@ -43,7 +43,9 @@ struct Describe {
     return described(beit, beit.model, FinalNorm::kTokens);
   }
   PretrainedEncoder operator()(const FinetuneRecipe& classifier) const {
-    return described(classifier, classifier.model, norm_of(classifier));
+    PretrainedEncoder encoder = described(classifier, classifier.model, norm_of(classifier));
+    encoder.classes = classifier.classes;
+    return encoder;
   }
 };
 

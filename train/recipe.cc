@@ -3,6 +3,7 @@
 
 #include <type_traits>
 
+#include "train/naming_file.h"
 #include "train/run_folder.h"
 
 namespace tessera {
@@ -97,14 +98,7 @@ void read_recipe(TrainingRecipe& recipe, const json& in) {
 }
 
 void read_recipe(TrainingRecipe& recipe, const Checkpoint& checkpoint) {
-  const std::string& path = checkpoint.file().path();
-  try {
-    read_recipe(recipe, checkpoint.recipe());
-  } catch (const UsageError& error) {
-    throw UsageError(fmt::format("{}: {}", path, error.what()));
-  } catch (const Error& error) {
-    throw Error(fmt::format("{}: {}", path, error.what()));
-  }
+  naming_file(checkpoint.file().path(), [&] { read_recipe(recipe, checkpoint.recipe()); });
 }
 
 DType precision_from_name(std::string_view name) {
@@ -130,16 +124,21 @@ void TrainingRecipe::check() const {
   TESSERA_CHECK_USAGE(clip_grad >= 0, "--clip-grad must not be negative, got {}", clip_grad);
   TESSERA_CHECK_USAGE(ema_decay >= 0 && ema_decay < 1, "--ema-decay must be in [0, 1), got {}",
                       ema_decay);
-  TESSERA_CHECK_USAGE(crop_scale[0] > 0 && crop_scale[0] <= crop_scale[1] && crop_scale[1] <= 1,
-                      "--crop-scale must be two shares of the area, smaller first, got {} {}",
-                      crop_scale[0], crop_scale[1]);
-  TESSERA_CHECK_USAGE(color_jitter >= 0 && color_jitter <= 1,
-                      "--color-jitter must be in [0, 1], got {}", color_jitter);
-  const auto channels = static_cast<size_t>(picture_shape().channels);
-  TESSERA_CHECK_USAGE(mean.size() == channels && std.size() == channels,
-                      "--mean and --std need one value for each of {} channels, got {} and {}",
-                      channels, mean.size(), std.size());
-  for (float s : std) TESSERA_CHECK_USAGE(s > 0, "--std must be positive, got {}", s);
+  augmentation().check();
+}
+
+AugmentOptions TrainingRecipe::augmentation() const {
+  const PictureShape shape = picture_shape();
+  AugmentOptions options;
+  options.height = static_cast<int>(shape.height);
+  options.width = static_cast<int>(shape.width);
+  options.channels = static_cast<int>(shape.channels);
+  options.augment = augment;
+  options.crop_scale = crop_scale;
+  options.color_jitter = color_jitter;
+  options.mean = mean;
+  options.std = std;
+  return options;
 }
 
 void read_recipe_of_run(TrainingRecipe& recipe, const std::string& out) {

@@ -76,6 +76,9 @@ struct TrainingRecipe {
   // Every field. A task appends its own to these.
   virtual std::vector<RecipeField> fields();
 
+  // What happens to a picture on its way into a batch. A task adds its own.
+  virtual AugmentOptions augmentation() const;
+
   // UsageError, one line, for what cannot be trained.
   virtual void check() const;
 };

@@ -171,7 +171,7 @@ StepResult Trainer::collect() {
       accumulate_gradients(tensors_of(done.inputs));
     });
   }
-  task_.after_step(place(done.step, 0), result.loss);
+  task_.after_step(place(done.step, 0), result.loss, result.figures);
   return result;
 }
 

@@ -16,7 +16,7 @@
 namespace tessera {
 namespace {
 
-constexpr char kFormat[] = "tessera tokens 2";  // 1: another sum
+constexpr char kFormat[] = "tessera tokens 3";  // 1: another sum; 2: pictures by names alone
 constexpr char kFormats[] = "tessera tokens ";
 constexpr char kName[] = "tokens";
 

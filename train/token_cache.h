@@ -1,8 +1,9 @@
 // The token ids of a whole set of pictures in a file, so that pre-training need not run the
 // tokenizer again and again. Good where a picture is shown in the same cut every time, plain or
 // mirrored: both are kept where mirrored ones are shown.
-// Rule: the file says what it was made from (pictures, cut, tokenizer) and carries a sum over its
-// ids. One that is damaged or made from anything else is noticed, said and made anew.
+// Rule: the file says what it was made from (pictures as they are now, cut, tokenizer) and carries
+// a sum over its ids. One that is damaged or made from anything else is noticed, said and made
+// anew; so is one whose pictures were replaced under their names or are drawn in another size.
 #pragma once
 
 #include <cstdint>
@@ -17,7 +18,7 @@ namespace tessera {
 
 // What ids depend on, as text.
 struct TokenSource {
-  std::string data;       // TrainingRecipe::data_id and holdout
+  std::string data;       // version_of (train/training_data.h) and holdout
   std::string cut;        // "64x64, plain and mirrored"
   std::string tokenizer;  // TrainedTokenizer::id
 };

@@ -6,6 +6,7 @@
 #include "engine/raw.h"
 #include "train/checkpoint.h"
 #include "train/fnv.h"
+#include "train/naming_file.h"
 
 namespace tessera {
 namespace {
@@ -112,13 +113,11 @@ TrainedTokenizer load_tokenizer(const std::string& path) {
   const Checkpoint checkpoint(path);
   TrainedTokenizer trained;
   read_recipe(trained.recipe, checkpoint);
-  try {
+  naming_file(path, [&] {
     trained.recipe.check();
     trained.model = make_tokenizer(trained.recipe);
     trained.model->load_state_dict(checkpoint.weights());
-  } catch (const Error& error) {
-    throw Error(fmt::format("{}: {}", path, error.what()));
-  }
+  });
   trained.model->set_training(false);
   trained.model->set_trainable(false);
   trained.id = fmt::format("{} of {} tokens, {:016x}", trained.recipe.arch, trained.recipe.vocab,

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <string_view>
 
 #include "autograd/functions.h"
 #include "autograd/tape.h"
@@ -12,6 +13,21 @@
 #include "train/sheet.h"
 
 namespace tessera {
+namespace {
+
+// possible: as many tokens could have been seen. whose: " by a batch", or nothing.
+std::string collapse_warning(double used, double perplexity, double possible, int64_t vocab,
+                             std::string_view whose) {
+  if (used >= possible / 5 && perplexity >= possible / 25) return "";
+  return fmt::format(
+      "warning: the codebook has collapsed: {:.0f} of {} tokens are in use{}, as varied as {:.1f}; "
+      "a "
+      "larger --kl-weight, more --temperature-steps, a higher --temperature-end or a smaller "
+      "--base-lr keep more alive",
+      used, vocab, whose, perplexity);
+}
+
+}  // namespace
 
 void CodeUsage::add(const Tensor& ids) {
   const Tensor ones = Tensor::full({ids.numel()}, 1, DType::kF64, ids.device());
@@ -28,13 +44,20 @@ Tensor CodeUsage::perplexity() const {
 
 std::string CodeUsage::warning() const {
   const double possible = std::min(double(vocab()), sum(counts_).item());
-  const double used = this->used().item(), perplexity = this->perplexity().item();
-  if (used >= possible / 5 && perplexity >= possible / 25) return "";
-  return fmt::format(
-      "warning: the codebook has collapsed: {} of {} tokens are in use, as varied as {:.1f}; a "
-      "larger --kl-weight, a slower or higher --temperature-end or a smaller --base-lr keep more "
-      "alive",
-      used, vocab(), perplexity);
+  return collapse_warning(used().item(), perplexity().item(), possible, vocab(), "");
+}
+
+void CodeWatch::add(double used, double perplexity) {
+  steps_ += 1;
+  const double share = 1 / double(std::min(steps_, kSteps));
+  used_ += share * (used - used_);
+  perplexity_ += share * (perplexity - perplexity_);
+}
+
+std::string CodeWatch::warning() const {
+  if (steps_ == 0) return "";
+  return collapse_warning(used_, perplexity_, double(std::min(vocab_, ids_)), vocab_,
+                          " by a batch");
 }
 
 TokenizerScores evaluate_tokenizer(const Tokenizer& tokenizer, const EvaluationReader& reader,

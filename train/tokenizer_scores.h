@@ -33,6 +33,27 @@ class CodeUsage {
   Tensor counts_;  // (V,)
 };
 
+// The same of a run's batches as they come, from the figures that each step logs: a collapse is
+// said even where nothing is evaluated, and no step waits for it.
+class CodeWatch {
+ public:
+  static constexpr int64_t kSteps = 100;  // that are looked back on
+
+  // ids: of a batch.
+  CodeWatch(int64_t vocab, int64_t ids) : vocab_(vocab), ids_(ids) {}
+
+  void add(double used, double perplexity);  // of a batch, as CodeUsage counts
+  // Whether so many steps have been seen that one odd batch decides nothing.
+  bool settled() const { return steps_ >= kSteps; }
+  // As CodeUsage::warning(), of a batch's mean.
+  std::string warning() const;
+
+ private:
+  int64_t vocab_, ids_;
+  int64_t steps_ = 0;
+  double used_ = 0, perplexity_ = 0;  // moving averages
+};
+
 struct TokenizerScores {
   int64_t images = 0;
   double mean_absolute_error = 0;  // of values in [0, 1]

@@ -13,6 +13,7 @@
 #include "engine/backend.h"
 #include "engine/error.h"
 #include "train/file_io.h"
+#include "train/naming_file.h"
 #include "train/pickle.h"
 
 namespace tessera {
@@ -288,11 +289,7 @@ std::map<std::string, Tensor> tensors_in(const Found& found, Container& containe
   std::map<std::string, std::string> storages;  // tensors may share one
   std::map<std::string, Tensor> tensors;
   for (const auto& [name, value] : found) {
-    try {
-      tensors[name] = built(*value, container, storages);
-    } catch (const Error& error) {
-      throw Error(fmt::format("{}: {}", name, error.what()));
-    }
+    tensors[name] = naming_file(name, [&] { return built(*value, container, storages); });
   }
   TESSERA_CHECK(!tensors.empty(), "it holds no tensors: neither a state dict nor a module");
   return tensors;
@@ -322,14 +319,12 @@ std::map<std::string, Tensor> read_plain(const std::string& path) {
 
 std::map<std::string, Tensor> read_torch_file(const std::string& path) {
   TESSERA_CHECK_USAGE(std::filesystem::is_regular_file(path), "{}: there is no such file", path);
-  try {
+  return naming_file(path, [&] {
     const std::string begin = first_bytes(path, PlainContainer::kMagic.size());
     if (begin.starts_with("PK\x03\x04")) return read_zip(path);
     if (begin == PlainContainer::kMagic) return read_plain(path);
     throw Error("not written by torch.save()");
-  } catch (const Error& error) {
-    throw Error(fmt::format("{}: {}", path, error.what()));
-  }
+  });
 }
 
 }  // namespace tessera

@@ -2,19 +2,31 @@
 #include "train/train_tokenizer.h"
 
 #include <algorithm>
+#include <string_view>
 
 #include "autograd/functions.h"
 #include "autograd/tape.h"
 #include "nn/step_random.h"
 #include "train/picture_batches.h"
 #include "train/schedule.h"
-#include "train/tokenizer_scores.h"
 
 namespace tessera {
 namespace {
 
 constexpr int64_t kEvaluationPictures = 256;
 constexpr int64_t kSheetPictures = 8;
+
+// Of a run: before that the temperature is high and the KL term small, and few tokens are in use
+// yet.
+constexpr double kFirstWatched = 0.1;
+constexpr char kCodesUsed[] = "codes_used", kPerplexity[] = "perplexity";
+
+double figure(const Figures& figures, std::string_view name) {
+  const auto found =
+      std::find_if(figures.begin(), figures.end(), [&](const auto& f) { return f.first == name; });
+  TESSERA_CHECK(found != figures.end(), "[tokenizer] a step without {}", name);
+  return found->second;
+}
 
 // How far a schedule over `steps` has come, 0 to 1; < 0: over this share of the run.
 double progress(const StepPlace& place, int64_t steps, double share_of_run) {
@@ -29,6 +41,9 @@ Module& TokenizerTask::build(bool checkpoint_activations) {
                       "--checkpoint-activations: a tokenizer has no blocks to run again");
   model_ = make_tokenizer(recipe_);
   model_->initialize(recipe_.seed);
+  const int64_t span = model_->reduction();
+  watch_.emplace(model_->vocab(),
+                 recipe_.batch_size * (recipe_.image_height / span) * (recipe_.image_width / span));
   return *model_;
 }
 
@@ -57,8 +72,21 @@ BatchLoss TokenizerTask::loss(const std::vector<Tensor>& tensors) {
   return {out.loss,
           {{"reconstruction", out.reconstruction},
            {"kl", out.kl},
-           {"codes_used", usage.used()},
-           {"perplexity", usage.perplexity()}}};
+           {kCodesUsed, usage.used()},
+           {kPerplexity, usage.perplexity()}}};
+}
+
+// A collapse is said once, when it is seen, and at the end of a run that no evaluation judges then.
+void TokenizerTask::after_step(const StepPlace& place, double, const Figures& figures) {
+  watch_->add(figure(figures, kCodesUsed), figure(figures, kPerplexity));
+  const int64_t step = place.step + 1;
+  const bool begins = double(step) < kFirstWatched * double(place.total_steps);
+  const bool last = step == place.total_steps && recipe_.eval_every == 0;
+  const bool now = !warned_ && !begins && watch_->settled();
+  const std::string warning = now || last ? watch_->warning() : "";
+  if (warning.empty()) return;
+  warned_ = true;
+  remarks_.push_back(fmt::format("step {}: {}", step, warning));
 }
 
 Evaluation TokenizerTask::evaluate(int64_t) {

@@ -3,8 +3,13 @@
 #pragma once
 
 #include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
 
 #include "train/tokenizer_recipe.h"
+#include "train/tokenizer_scores.h"
 #include "train/training.h"
 
 namespace tessera {
@@ -17,12 +22,17 @@ class TokenizerTask : public TrainingTask {
   Module& build(bool checkpoint_activations) override;
   StepInputs inputs(const Batch& batch, const StepPlace& place) override;
   BatchLoss loss(const std::vector<Tensor>& tensors) override;
+  void after_step(const StepPlace& place, double loss, const Figures& figures) override;
+  std::vector<std::string> remarks() override { return std::exchange(remarks_, {}); }
   Evaluation evaluate(int64_t step) override;
   TaskCost cost(bool checkpoint_activations) const override;
 
  private:
   TokenizerRecipe recipe_;
   std::unique_ptr<Tokenizer> model_;
+  std::optional<CodeWatch> watch_;  // begins with the start of the program, also of a resumed run
+  bool warned_ = false;
+  std::vector<std::string> remarks_;
 };
 
 }  // namespace tessera

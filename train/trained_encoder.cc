@@ -1,22 +1,20 @@
 // What train/pretrained.h finds, built to be looked at.
 #include "train/trained_encoder.h"
 
-#include "engine/error.h"
+#include "train/naming_file.h"
 #include "train/pretrained.h"
 
 namespace tessera {
 
 TrainedEncoder trained_encoder(const Checkpoint& checkpoint) {
   const PretrainedEncoder found = encoder_in(checkpoint);
-  try {
+  return naming_file(checkpoint.file().path(), [&] {
     TrainedEncoder trained{found.arch,
                            std::make_unique<VitEncoder>(found.config, found.final_norm),
                            {found.mean, found.std}};
     trained.model->load(checkpoint.weights());
     return trained;
-  } catch (const Error& error) {
-    throw Error(fmt::format("{}: {}", checkpoint.file().path(), error.what()));
-  }
+  });
 }
 
 }  // namespace tessera

@@ -94,6 +94,7 @@ class Training {
     listen_for_stop();
     progress_.emplace(Progress::choose_mode(options_.log_json), step, total_steps_,
                       recipe_.batch_size * recipe_.accumulate);
+    say_remarks();
     first_ = step;
     last_ = options_.dry_run ? std::min(total_steps_, step + kDryRunSteps) : total_steps_;
     while (true) {
@@ -152,9 +153,14 @@ class Training {
         write_profile(profiled);
       }
       progress_->step(step, result.loss);
+      say_remarks();
       if (step == first_ + kDryRunSteps || step == last_) say_time_left(step);
       if (folder_) keep_results(result, step == stopped);
     }
+  }
+
+  void say_remarks() {
+    for (const std::string& line : task_.remarks()) progress_->say(line);
   }
 
   // When the run cannot go on, the step that is under way is heard of all the same.
@@ -199,6 +205,8 @@ class Training {
       fmt::print(stderr, "decoded pictures are kept for later epochs, up to {:.0f} MB\n",
                  cache * 1e-6);
     }
+    const std::string unused = data_.split.train->note();
+    if (!unused.empty()) fmt::print(stderr, "{}\n", unused);
     for (const std::string& note : options_.notes) fmt::print(stderr, "{}\n", note);
     const std::string slow = why_not_faster(recipe_.precision, options_.device);
     if (!slow.empty()) fmt::print(stderr, "{}\n", slow);

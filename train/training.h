@@ -108,9 +108,14 @@ class TrainingTask {
   // these shapes: it must not look at anything else that changes from step to step, nor ask the
   // device.
   virtual BatchLoss loss(const std::vector<Tensor>& tensors) = 0;
-  // The step's update has been made (or skipped, when a gradient was not finite); loss is the mean
-  // over its batches. Comes late, when the next step is on its way, but before that one's.
-  virtual void after_step(const StepPlace&, double /*loss*/) {}
+  // The step's update has been made (or skipped, when a gradient was not finite); loss and figures
+  // are the means over its batches. Comes late, when the next step is on its way, but before that
+  // one's.
+  virtual void after_step(const StepPlace&, double /*loss*/, const Figures&) {}
+
+  // Lines that a person should read, of what came up since the last call: asked when the run
+  // begins and after each step.
+  virtual std::vector<std::string> remarks() { return {}; }
 
   // In evaluation mode, without gradients, with the averaged weights where some are kept.
   virtual Evaluation evaluate(int64_t step) = 0;

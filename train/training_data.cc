@@ -1,14 +1,29 @@
 // Opening, naming, and the recipe's words for the loader.
 #include "train/training_data.h"
 
+#include <functional>
+
 #include "train/fnv.h"
 
 namespace tessera {
+namespace {
+
+std::string file_name(const std::string& path) { return path.substr(path.rfind('/') + 1); }
+
+// How many pictures, and a sum over what is said of each.
+std::string sum_over(const Dataset& data, const std::function<std::string(int64_t)>& said) {
+  uint64_t sum = kFnvStart;
+  for (int64_t i = 0; i < data.size(); ++i) sum = fnv1a(said(i), sum);
+  return fmt::format("{} pictures, {:016x}", data.size(), sum);
+}
+
+}  // namespace
 
 TrainingData open_training_data(const TrainingRecipe& recipe, const std::string& spec) {
   const TrainingRecipe::PictureShape shape = recipe.picture_shape();
   const int height = static_cast<int>(shape.height), width = static_cast<int>(shape.width);
   TrainingData data;
+  data.spec = spec;
   data.split = open_data(spec, recipe.holdout, height, width);
   const bool held_out = data.split.held_out->size() > 0;
   data.judged_set = held_out ? data.split.held_out : data.split.train;
@@ -20,26 +35,21 @@ TrainingData open_training_data(const TrainingRecipe& recipe, const std::string&
 
 std::string data_id_of(const Dataset& data) {
   if (data.endless()) return fmt::format("builtin:{}", data.size());
-  uint64_t sum = kFnvStart;
-  for (int64_t i = 0; i < data.size(); ++i) {
-    const std::string path = data.name(i);
-    sum = fnv1a(fmt::format("{} {}\n", data.label(i), path.substr(path.rfind('/') + 1)), sum);
-  }
-  return fmt::format("{} pictures, {:016x}", data.size(), sum);
+  return sum_over(data, [&](int64_t i) {
+    return fmt::format("{} {}\n", data.label(i), file_name(data.name(i)));
+  });
+}
+
+std::string version_of(const Dataset& data) {
+  return sum_over(data, [&](int64_t i) {
+    return fmt::format("{} {}\n", file_name(data.name(i)), data.version(i));
+  });
 }
 
 DataOptions reading_of(const TrainingRecipe& recipe) {
-  const TrainingRecipe::PictureShape shape = recipe.picture_shape();
   DataOptions d;
+  static_cast<AugmentOptions&>(d) = recipe.augmentation();
   d.holdout = recipe.holdout;
-  d.height = static_cast<int>(shape.height);
-  d.width = static_cast<int>(shape.width);
-  d.channels = static_cast<int>(shape.channels);
-  d.augment = recipe.augment;
-  d.crop_scale = recipe.crop_scale;
-  d.color_jitter = recipe.color_jitter;
-  d.mean = recipe.mean;
-  d.std = recipe.std;
   d.seed = recipe.seed;
   d.batch_size = recipe.batch_size;
   return d;

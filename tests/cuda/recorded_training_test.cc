@@ -131,7 +131,7 @@ struct Outcome {
 template <class Task>
 std::unique_ptr<Counted<Task>> task_of(const auto& recipe) {
   auto task = std::make_unique<Counted<Task>>(recipe);
-  if constexpr (std::is_same_v<Task, FinetuneTask>) task->take_classes({"a", "b", "c"});
+  if constexpr (std::is_same_v<Task, FinetuneTask>) task->take_classes({"a", "b", "c"}, "pics");
   return task;
 }
 

@@ -106,6 +106,47 @@ TEST_CASE("max_block bounds what a block adds") {
   CHECK(whole > 20);  // 2 x 2 blocks, which single patches hardly ever make
 }
 
+TEST_CASE("no picture stays empty where a first block seldom fits") {
+  struct Case {
+    BlockMaskOptions options;
+    int64_t largest, at_least;  // patches of the largest block, of every mask
+  };
+  // All ten tries at a first block fail in a third to a half of the pictures.
+  for (const auto& [options, largest, at_least] :
+       {Case{{.grid = {2, 16}, .target = 12, .min_block = 3}, 3, 1},
+        Case{{.grid = {16, 2}, .target = 12, .min_block = 3}, 3, 1},
+        Case{{.grid = {4, 32}, .target = 49, .min_block = 30}, 30, 1},
+        Case{{.grid = {8, 8}, .target = 57, .min_block = 49}, 49, 49},
+        Case{{.grid = {2, 2}, .target = 1, .min_block = 1}, 1, 1}}) {
+    CHECK(options.largest_block() == largest);
+    options.check();
+    int64_t least = options.grid.patches(), most = 0;
+    for (int i = 0; i < 500; ++i) {
+      PhiloxStream random = stream_at({6, 0, kSiteMask}, i), again = random;
+      const auto mask = draw_block_mask(options, random);
+      least = std::min(least, count_of(mask));
+      most = std::max(most, count_of(mask));
+      CHECK(mask == draw_block_mask(options, again));
+    }
+    INFO(options.grid.rows << " x " << options.grid.columns);
+    CHECK(least >= at_least);
+    CHECK(most <= options.target);
+  }
+}
+
+TEST_CASE("the block of last resort lies anywhere") {
+  // A square of 7 patches rounds to 3 x 3, which is too many, at every try: 2 x 2 is left.
+  const BlockMaskOptions options{.grid = {8, 8}, .target = 7, .min_block = 7, .min_aspect = 1};
+  std::set<int64_t> first;
+  for (int i = 0; i < 500; ++i) {
+    PhiloxStream random = stream_at({7, 0, kSiteMask}, i);
+    const auto mask = draw_block_mask(options, random);
+    CHECK(count_of(mask) >= 4);
+    first.insert(std::find(mask.begin(), mask.end(), 1) - mask.begin());
+  }
+  CHECK(first.size() > 40);  // of 49 places
+}
+
 TEST_CASE("a target that cannot be met is refused with its values") {
   const auto refusal = [](const BlockMaskOptions& options) {
     try {
@@ -121,7 +162,10 @@ TEST_CASE("a target that cannot be met is refused with its values") {
   CHECK_THAT(refusal({.grid = {1, 16}, .target = 5, .min_block = 2}), Catch::Contains("1 x 16"));
   CHECK_THAT(refusal({.grid = {4, 4}, .target = 5, .min_block = 6}), Catch::Contains("6 patches"));
   CHECK_THAT(refusal({.grid = {4, 4}, .target = 12, .min_block = 10}),
-             Catch::Contains("10 patches do not fit 4 x 4"));
+             Catch::Contains("10 patches do not fit 4 x 4 patches: --min-block can be at most 9"));
+  CHECK_THAT(refusal({.grid = {2, 16}, .target = 12, .min_block = 4}),
+             Catch::Contains("--min-block can be at most 3"));  // 1 x 3: 1 x 4 is too flat
+  CHECK(refusal({.grid = {2, 16}, .target = 12, .min_block = 3}) == "accepted");
   CHECK_THAT(refusal({.grid = {4, 4}, .target = 5, .min_block = 3, .max_block = 2}),
              Catch::Contains("3 to 2"));
   CHECK_THAT(refusal({.grid = {4, 4}, .target = 5, .min_block = 2, .min_aspect = 0}),

@@ -1,10 +1,8 @@
-// Encoders into classifiers: the same features at the same size, sensible tables at another, every
-// parameter in its group.
+// Encoders into classifiers: the same features at the same size, sensible tables at another.
 #include "models/transfer.h"
 
 #include <catch2/catch.hpp>
 #include <cmath>
-#include <set>
 
 #include "autograd/functions.h"
 #include "models/cubic_spline.h"
@@ -219,7 +217,7 @@ TEST_CASE("an encoder grows with its pictures") {
   CHECK(model(random_pictures(larger, 1, 1)).shape() == Shape{1, 5});
 }
 
-TEST_CASE("layers of parameters, and the factors of their learning rate") {
+TEST_CASE("layers of parameters") {
   CHECK(layer_of("cls_token", 12) == 0);
   CHECK(layer_of("mask_token", 12) == 0);
   CHECK(layer_of("pos_embed", 12) == 0);
@@ -230,26 +228,6 @@ TEST_CASE("layers of parameters, and the factors of their learning rate") {
                            "rel_pos_bias.relative_position_bias_table"}) {
     CHECK(layer_of(name, 12) == 13);
   }
-
-  BeitConfig beit_config = small_beit();
-  beit_config.absolute_positions = true;
-  const VitClassifier model(classifier_of(encoder_of(beit_config), Pooling::kMean), 1);
-  const auto groups = update_groups(model, 2, 0.5);
-  std::set<std::string> seen;
-  for (const UpdateGroup& group : groups) {
-    CHECK(group.lr_factor == Approx(std::pow(0.5, 3 - double(group.layer))));
-    for (const std::string& name : group.names) {
-      INFO(name);
-      CHECK(seen.insert(name).second);
-      CHECK(layer_of(name, 2) == group.layer);
-      const bool decayed = name.ends_with("weight") && name.find("norm") == std::string::npos;
-      CHECK(group.weight_decay == (decayed || name.ends_with("bias_table")));
-    }
-  }
-  CHECK(seen.size() == model.named_parameters().size());
-  CHECK(groups.size() == 8);  // four layers, decayed or not
-  for (const UpdateGroup& group : update_groups(model, 2, 1)) CHECK(group.lr_factor == 1);
-  CHECK_THROWS_WITH(update_groups(model, 2, 1.5), Catch::Contains("1.5"));
 }
 
 }  // namespace

@@ -8,7 +8,9 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
+#include "data/builtin.h"
 #include "data/decode.h"
+#include "data/encode.h"
 #include "tests/tools/program.h"
 
 namespace tessera {
@@ -397,6 +399,107 @@ TEST_CASE("a resumed BEiT wants its own tokenizer and settings") {
   expect_mistake(resume + Words{"--tokenizer", other}, "another one than the run was started with");
   expect_mistake(resume + Words{"--mask", "random"}, "--mask random is not the run's own (block)");
   expect_mistake(resume + Words{"--relative-bias", "none"}, "--relative-bias");
+}
+
+TEST_CASE("token ids of other pictures under the same names are made anew") {
+  const TempFolder folder;
+  const std::string cache = folder.file("tokens.safetensors");
+  const auto said = [&](const std::string& name, const Words& more) {
+    const Outcome outcome =
+        run(tiny_beit(folder.file(name), 2) + more + Words{"--token-cache", cache});
+    INFO(outcome.err);
+    CHECK(outcome.status == 0);
+    return outcome.err;
+  };
+  const std::string anew = "is of other pictures and is made anew";
+  // Drawn pictures: the tokenizer sees 32 x 32 of both, the second are drawn larger.
+  said("small", {});
+  const Words larger = {"--image-size", "32", "--patch-size", "4"};
+  CHECK(said("large", larger).find(anew) != std::string::npos);
+  CHECK(said("large again", larger).find("token ids from") != std::string::npos);
+
+  const std::string pictures = folder.file("pictures");
+  fs::create_directory(pictures);
+  const auto write = [&](int first) {
+    const BuiltinDataset drawn(40, false, PictureStream::kTraining, 24, 24);
+    for (int i = 0; i < 8; ++i) {
+      write_png(fmt::format("{}/{}.png", pictures, i), drawn.picture(first + i));
+    }
+  };
+  const Words photos = {"--data", pictures, "--batch-size", "4"};
+  write(0);
+  CHECK(said("photos", photos).find(anew) != std::string::npos);
+  CHECK(said("the same photos", photos).find("token ids from") != std::string::npos);
+  write(20);
+  CHECK(said("other photos", photos).find(anew) != std::string::npos);
+  // The run's own pictures are known by their names: it goes on.
+  const Outcome resumed = run({"pretrain", "beit", "--resume", "--out", folder.file("photos")});
+  INFO(resumed.err);
+  CHECK(resumed.status == 0);
+}
+
+TEST_CASE("on flat pictures and with large blocks no mask stays empty, and the share is logged") {
+  const TempFolder folder;
+  const std::vector<Words> kinds = {
+      {"--image-size", "8x64", "--patch-size", "4"},
+      {"--image-size", "16", "--patch-size", "2", "--mask-ratio", "0.9", "--min-block", "49"}};
+  for (const Words& kind : kinds) {
+    const std::string out = folder.file(kind[1]);
+    const Outcome outcome =
+        run(tiny_beit(out, 40) + kind + Words{"--batch-size", "1", "--eval-every", "20"});
+    INFO(outcome.err);
+    CHECK(outcome.status == 0);
+    for (const json& record : metrics_of(out)) {
+      CHECK(record.at("masked") > 0);
+      CHECK(record.at("masked") <= 0.9);
+    }
+  }
+  expect_mistake(tiny_beit(folder.file("none"), 2) + kinds[0] + Words{"--min-block", "12"},
+                 "--min-block can be at most 3");
+}
+
+TEST_CASE("a codebook that collapses is said without an evaluation, when it does and at the end") {
+  const TempFolder folder;
+  const auto count = [](const std::string& text, const std::string& part) {
+    int found = 0;
+    for (size_t at = text.find(part); at != text.npos; at = text.find(part, at + 1)) ++found;
+    return found;
+  };
+  // Far too large a step breaks it at once. Without KL term nothing brings it back.
+  const Words broken = {"--kl-weight",    "0", "--base-lr",    "20",
+                        "--warmup-steps", "0", "--eval-every", "0"};
+  const Outcome outcome = run(tiny_tokenizer(folder.file("broken"), 130) + broken);
+  INFO(outcome.err);
+  REQUIRE(outcome.status == 0);
+  const std::string warning = "warning: the codebook has collapsed";
+  CHECK(count(outcome.err, warning) == 2);
+  CHECK(outcome.err.find("step 100: " + warning) != std::string::npos);
+  CHECK(outcome.err.find("step 130: " + warning) != std::string::npos);
+}
+
+TEST_CASE("who asks a BEiT for pixels is shown where its guesses are") {
+  const TempFolder folder;
+  const std::string beit = folder.file("beit");
+  REQUIRE(run(tiny_beit(beit, 2)).status == 0);
+  const std::string way_on = "prediction-*.png in its run's folder";
+  expect_mistake({"reconstruct", "--checkpoint", beit, "--out", folder.file("x.png")}, way_on);
+  expect_mistake({"evaluate", "reconstruction", "--checkpoint", beit}, way_on);
+}
+
+TEST_CASE("the large BEiT's gradients are clipped at 1, the others' at 3") {
+  const TempFolder folder;
+  const auto clip_of = [&](const std::string& name, const Words& more) {
+    const std::string out = folder.file(name);
+    const Outcome outcome = run(tiny_beit(out, 2) + more);
+    INFO(outcome.err);
+    REQUIRE(outcome.status == 0);
+    const std::string config = slurp(out + "/config.toml"), key = "\nclip-grad = ";
+    const size_t at = config.find(key) + key.size();
+    return config.substr(at, config.find('\n', at) - at);
+  };
+  CHECK(clip_of("tiny", {}) == "3");
+  CHECK(clip_of("large", {"--arch", "vit_large"}) == "1");
+  CHECK(clip_of("typed", {"--arch", "vit_large", "--clip-grad", "2"}) == "2");
 }
 
 }  // namespace tessera

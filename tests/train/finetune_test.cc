@@ -104,7 +104,7 @@ TEST_CASE("the tower is the checkpoint's, the head is new, the recipe says whose
   const std::string path = folder.file("mae.safetensors");
   const auto source = save_mae(path);
   FinetuneTask task(small_recipe(), path);
-  task.take_classes(kNames);
+  task.take_classes(kNames, "pics");
   const auto weights = weights_of(task.build(false));
   for (const auto& [name, values] : weights) {
     INFO(name);
@@ -128,13 +128,13 @@ TEST_CASE("the tower is the checkpoint's, the head is new, the recipe says whose
   FinetuneRecipe larger = small_recipe();
   larger.model.image_width = 24;
   FinetuneTask wide(larger, path);
-  wide.take_classes(kNames);
+  wide.take_classes(kNames, "pics");
   const auto resized = weights_of(wide.build(false));
   CHECK(resized.at("pos_embed").size() == 12 * (1 + 4 * 6));
   CHECK(resized.at("blocks.1.attn.qkv.weight") == source.at("blocks.1.attn.qkv.weight"));
 
   FinetuneTask random(small_recipe());
-  random.take_classes(kNames);
+  random.take_classes(kNames, "pics");
   CHECK(weights_of(random.build(false)).at("blocks.1.attn.qkv.weight") !=
         source.at("blocks.1.attn.qkv.weight"));
   CHECK(random.recipe().encoder.empty());
@@ -149,7 +149,7 @@ TEST_CASE(
   recipe.from_scratch = true;
   recipe.seed = 9;
   FinetuneTask task(recipe, path);
-  task.take_classes(kNames);
+  task.take_classes(kNames, "pics");
   const auto weights = weights_of(task.build(false));
   const auto begun = weights_of(Mae(small_mae().model, 9));
   CHECK(task.recipe().encoder.empty());
@@ -186,23 +186,24 @@ TEST_CASE("a checkpoint of a training without an encoder is refused by name") {
 
 TEST_CASE("classes are needed, and stay what they were") {
   FinetuneTask task(small_recipe());
-  CHECK(error_of([&] { task.take_classes({}); }).find("no classes") != std::string::npos);
-  CHECK(error_of([&] { task.take_classes({"bee"}); }).find("only one class") != std::string::npos);
+  CHECK_THAT(error_of([&] { task.take_classes({}, "pics/"); }),
+             Catch::Contains("--data pics/: these pictures have no classes"));
+  CHECK(error_of([&] { task.take_classes({"bee"}, "pics"); }).find("only one class") != std::string::npos);
   // A recipe could not hold it: nothing is trained that cannot be saved.
-  CHECK_THROWS_AS(task.take_classes({"bee", "caf\xe9"}), UsageError);
+  CHECK_THROWS_AS(task.take_classes({"bee", "caf\xe9"}, "pics"), UsageError);
   CHECK(error_of([&] {
-          task.take_classes({"bee", "caf\xe9"});
+          task.take_classes({"bee", "caf\xe9"}, "pics");
         }).find("\"caf\xef\xbf\xbd\"") != std::string::npos);
   CHECK(task.recipe().classes.empty());
-  task.take_classes(kNames);
-  task.take_classes(kNames);
+  task.take_classes(kNames, "pics");
+  task.take_classes(kNames, "pics");
   CHECK(task.recipe().model.classes == 3);
   const std::string message = error_of([&] {
-    task.take_classes({"ant", "bee", "cow", "eel", "fox"});
+    task.take_classes({"ant", "bee", "cow", "eel", "fox"}, "pics");
   });
   CHECK(message.find("5 classes (ant, bee, cow, ...)") != std::string::npos);
   CHECK(message.find("3 classes (bee, cow, eel)") != std::string::npos);
-  CHECK_THROWS_AS(task.take_classes({"bee", "cow", "elk"}), UsageError);
+  CHECK_THROWS_AS(task.take_classes({"bee", "cow", "elk"}, "pics"), UsageError);
 }
 
 TEST_CASE("what the recipe says of the pictures reaches the loader") {
@@ -213,7 +214,7 @@ TEST_CASE("what the recipe says of the pictures reaches the loader") {
   recipe.rand_augment = 7;
   recipe.random_erasing = 0.5;
   FinetuneTask task(recipe);
-  task.take_classes(kNames);
+  task.take_classes(kNames, "pics");
   DataOptions reading;
   task.configure(reading);
   CHECK(reading.classes == 3);
@@ -233,7 +234,7 @@ TEST_CASE("the loss is the targets' cross-entropy; whole labels give the plain o
   FinetuneRecipe recipe = small_recipe();
   recipe.model.drop_path = 0;
   FinetuneTask task(recipe);
-  task.take_classes(kNames);
+  task.take_classes(kNames, "pics");
   VitClassifier& model = task.build(false);
   for (const auto& [name, tensor] : model.named_parameters()) {
     if (name == "head.weight") raw::scale_(tensor, 1e5);
@@ -251,7 +252,7 @@ TEST_CASE("each layer learns at its own rate: the first update is lr times the l
   recipe.layer_decay = 0.5;
   recipe.weight_decay = 0;
   FinetuneTask task(recipe);
-  task.take_classes(kNames);
+  task.take_classes(kNames, "pics");
   VitClassifier& model = task.build(false);
   for (const auto& [name, tensor] : model.named_parameters()) {  // gradients of a usual size
     if (name == "head.weight") raw::scale_(tensor, 1e5);
@@ -276,7 +277,7 @@ TEST_CASE("frozen weights are not the optimizer's and stay to the bit") {
     recipe.unfreeze_blocks = blocks;
     recipe.ema_decay = 0.9;
     FinetuneTask task(recipe);
-    task.take_classes(kNames);
+    task.take_classes(kNames, "pics");
     VitClassifier& model = task.build(blocks == 2);
     Trainer trainer(task, model, kSteps, kSteps);
     const auto before = weights_of(model);
@@ -307,7 +308,7 @@ TEST_CASE("a classifier comes back with the weights that were judged") {
     recipe.model.pooling = decay > 0 ? Pooling::kClassToken : Pooling::kMean;
     recipe.model.norm_eps = 1e-2;
     FinetuneTask task(recipe);
-    task.take_classes(kNames);
+    task.take_classes(kNames, "pics");
     VitClassifier& model = task.build(false);
     Trainer trainer(task, model, kSteps, kSteps);
     for (int64_t step = 0; step < 4; ++step) trainer.step(step, batches_of(step));
@@ -351,6 +352,35 @@ TEST_CASE("an evaluation counts every picture that can be read") {
   CHECK(found.figures[1].second == 100);  // three classes
   CHECK(found.figures[2].second == Approx(loss).epsilon(1e-5));
   CHECK(found.summary.find("on 8 made pictures") != std::string::npos);
+}
+
+TEST_CASE("a head of a first fine-tuning is left behind with a word") {
+  const TempFolder folder;
+  const std::string path = folder.file("classifier.safetensors");
+  FinetuneTask first(small_recipe());
+  first.take_classes(kNames, "pics");
+  VitClassifier& model = first.build(false);
+  CHECK(first.remarks().empty());
+  AdamW optimizer(model, {});
+  save_checkpoint(path, model, optimizer, 1, to_json(first.recipe()));
+
+  const auto said = [&](const std::vector<std::string>& classes, bool from_scratch) {
+    FinetuneRecipe recipe = small_recipe();
+    recipe.from_scratch = from_scratch;
+    FinetuneTask task(recipe, path);
+    task.take_classes(classes, "pics");
+    task.build(false);
+    const std::vector<std::string> lines = task.remarks();
+    CHECK(task.remarks().empty());  // once
+    CHECK(lines.size() == (from_scratch ? 0 : 1));
+    return lines.empty() ? "" : lines[0];
+  };
+  CHECK_THAT(said({"ant", "fox"}, false),
+             Catch::Contains("head of 3 classes (") &&
+                 Catch::Contains("a new one of 2 classes (ant, fox) begins"));
+  CHECK_THAT(said({"ant", "fox", "owl"}, false), Catch::Contains("a new one of 3 classes (ant"));
+  CHECK_THAT(said(kNames, false), Catch::Contains("a new one of the same classes begins"));
+  CHECK(said(kNames, true).empty());
 }
 
 }  // namespace tessera

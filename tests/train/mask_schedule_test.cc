@@ -94,6 +94,28 @@ TEST_CASE("a falling loss drives the ratio, two steps late") {
   CHECK(heard.now() == 0.5);
 }
 
+TEST_CASE("a loss that begins where the schedule ends is said once") {
+  MaskRatioOptions options = options_of(MaskSchedule::kLoss, 0.9);
+  options.loss_end = 2;
+  MaskRatio high(0.5, options), low(0.5, options), half(0.5, options_of(MaskSchedule::kLoss, 0.9));
+  Heard hears_high(&high), hears_low(&low), hears_half(&half);
+  CHECK(low.remarks().empty());
+  hears_high(2.1);
+  hears_low(NAN);
+  CHECK(low.remarks().empty());
+  hears_low(2);
+  hears_half(2);
+  CHECK(high.remarks().empty());
+  CHECK(half.remarks().empty());
+  const std::vector<std::string> said = low.remarks();
+  REQUIRE(said.size() == 1);
+  CHECK_THAT(said[0], Catch::Contains("--mask-loss-end 2: the first loss, 2.0000, is no higher"));
+  CHECK_THAT(said[0], Catch::Contains("from 0.5 to 0.9"));
+  hears_low(1, 3);
+  CHECK(low.remarks().empty());
+  CHECK(low.at(at_step(5)) == Approx(0.9));
+}
+
 TEST_CASE("the last loss alone changes nothing in the next step") {
   MaskRatio a(0.5, options_of(MaskSchedule::kLoss, 0.9)),
       b(0.5, options_of(MaskSchedule::kLoss, 0.9));

@@ -1,10 +1,14 @@
 // Tokenizers in training and after: how a codebook's use is counted, what is read back from a
 // checkpoint, and the file of token ids.
 #include <catch2/catch.hpp>
+#include <chrono>
 #include <cmath>
+#include <filesystem>
 
 #include "data/builtin.h"
+#include "data/encode.h"
 #include "data/evaluation.h"
+#include "data/folder.h"
 #include "engine/raw.h"
 #include "models/flops.h"
 #include "tests/train/temp_folder.h"
@@ -14,6 +18,7 @@
 #include "train/token_cache.h"
 #include "train/tokenizer_recipe.h"
 #include "train/tokenizer_scores.h"
+#include "train/training_data.h"
 
 namespace tessera {
 namespace {
@@ -213,6 +218,81 @@ TEST_CASE("a cache never takes the place of another kind of file") {
   AdamW optimizer(*trained.model, {});
   save_checkpoint(checkpoint, *trained.model, optimizer, 1, to_json(trained.recipe));
   CHECK(open(checkpoint).find("no cache of tokens") != std::string::npos);
+}
+
+TEST_CASE("a set's version tells other pictures of the same names, its id does not") {
+  const auto drawn = [](int side) {
+    return BuiltinDataset(40, false, PictureStream::kTraining, side, side);
+  };
+  CHECK(data_id_of(drawn(16)) == data_id_of(drawn(32)));
+  CHECK(version_of(drawn(16)) == version_of(drawn(16)));
+  CHECK(version_of(drawn(16)) != version_of(drawn(32)));
+
+  const TempFolder folder;
+  const std::string one = folder.file("a.png"), other = folder.file("b.png");
+  write_png(one, drawn(16).picture(1));
+  write_png(other, drawn(16).picture(2));
+  const FolderDataset before(folder.path());
+  const std::string id = data_id_of(before), version = version_of(before);
+  CHECK(version_of(FolderDataset(folder.path())) == version);
+  // The size and the time are looked at when they are asked for, each by itself.
+  const auto changed = std::filesystem::last_write_time(one);
+  const std::string bytes = slurp(one);
+  spill(one, bytes + " ");
+  std::filesystem::last_write_time(one, changed);
+  CHECK(version_of(FolderDataset(folder.path())) != version);
+  spill(one, bytes);
+  std::filesystem::last_write_time(one, changed);
+  CHECK(version_of(FolderDataset(folder.path())) == version);
+  std::filesystem::last_write_time(one, changed + std::chrono::seconds(1));
+  CHECK(version_of(FolderDataset(folder.path())) != version);
+  CHECK(data_id_of(FolderDataset(folder.path())) == id);
+}
+
+TEST_CASE("a run's batches are watched for a collapse, and one odd batch is none") {
+  CodeWatch watch(512, 4096);
+  CHECK(watch.warning().empty());
+  for (int i = 0; i < CodeWatch::kSteps; ++i) {
+    CHECK_FALSE(watch.settled());
+    watch.add(300, 200);
+  }
+  CHECK(watch.settled());
+  CHECK(watch.warning().empty());
+  watch.add(1, 1);
+  CHECK(watch.warning().empty());
+  int steps = 0;
+  for (; watch.warning().empty() && steps < 1000; ++steps) watch.add(1, 1);
+  // A fifth of 512 is left when 299 e^(-n / 100) has come down to 101.
+  CHECK(steps > 80);
+  CHECK(steps < 130);
+  for (int i = 0; i < 1000; ++i) watch.add(1, 1);
+  CHECK_THAT(watch.warning(), Catch::Contains("1 of 512 tokens are in use by a batch"));
+  CHECK_THAT(watch.warning(), Catch::Contains("more --temperature-steps"));
+  // Few ids, of which all differ, are no collapse.
+  CodeWatch small(512, 16);
+  small.add(12, 9);
+  CHECK(small.warning().empty());
+}
+
+TEST_CASE("a checkpoint is named, whether its recipe asks for the impossible or its weights differ") {
+  const TempFolder folder;
+  const std::string path = folder.file("odd.safetensors");
+  const TrainedTokenizer trained = small_tokenizer(4);
+  AdamW optimizer(*trained.model, {});
+  const auto refused = [&](TokenizerRecipe recipe) {
+    save_checkpoint(path, *trained.model, optimizer, 1, to_json(recipe));
+    const std::string message = error_of([&] { load_tokenizer(path); });
+    CHECK(message.starts_with(path + ": "));
+    return message;
+  };
+  TokenizerRecipe wrong = small_recipe();
+  wrong.image_height = 18;
+  CHECK_THAT(refused(wrong), Catch::Contains("18x16"));
+  CHECK_THROWS_AS(load_tokenizer(path), UsageError);  // as the same flag is
+  wrong = small_recipe();
+  wrong.vocab = 12;
+  refused(wrong);
+  CHECK_THROWS_AS(load_tokenizer(path), Error);
 }
 
 }  // namespace tessera

@@ -55,7 +55,7 @@ class LineTask : public TrainingTask {
     const Tensor y = line(tensors[0]);
     return {mean(y * y), {{"first", raw::select(raw::reshape(tensors[0], {-1}), 0, 0)}}};
   }
-  void after_step(const StepPlace&, double loss) override {
+  void after_step(const StepPlace&, double loss, const Figures&) override {
     raw::copy_(seen_, Tensor::full({}, seen_.item() + loss, DType::kF64));
   }
   Evaluation evaluate(int64_t) override { return {}; }
