@@ -173,7 +173,8 @@ class Plan {
     const cublasStatus_t status = cublasLtMatmulAlgoGetHeuristic(handle(), product_, left_, right_,
                                                                  c_, c_, wish, 1, &found, &count);
     cublasLtMatmulPreferenceDestroy(wish);
-    usable_ = status == CUBLAS_STATUS_SUCCESS && count == 1;
+    // What it names may still be nothing that it can do: each result has a state of its own.
+    usable_ = status == CUBLAS_STATUS_SUCCESS && count == 1 && found.state == CUBLAS_STATUS_SUCCESS;
     algorithm_ = found.algo;
   }
 
