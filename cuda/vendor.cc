@@ -217,8 +217,9 @@ void gemm(const GemmArgs& args) {
     ++own;
     return cuda::gemm(args);
   }
-  // The library adds a bias of c's type alone: an f32 bias of a 16-bit product is rounded first.
-  // And plans are made for a bias that begins at a multiple of 16 bytes.
+  // The library adds a bias of c's type alone (cublasLt.h, CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE;
+  // only fp8 products may have another): an f32 bias of a 16-bit product is rounded first, by a
+  // launch of its own. And plans are made for a bias that begins at a multiple of 16 bytes.
   const bool aligned = reinterpret_cast<uintptr_t>(args.bias.data) % 16 == 0;
   const bool cast =
       bias && (args.bias.dtype != args.c.dtype || args.bias.stride[0] != 1 || !aligned);
