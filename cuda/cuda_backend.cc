@@ -60,7 +60,10 @@ class CudaBackend final : public Backend {
   std::unique_ptr<HostCopy> host_copy(size_t bytes) override { return cuda::host_copy(bytes); }
   std::unique_ptr<Moment> moment() override { return cuda::moment(); }
   std::string describe() const override {
-    return cuda::device_name() + "; " + cuda::vendor::describe();
+    const int64_t own = cuda::vendor::own_products();
+    const std::string slow =
+        own == 0 ? "" : fmt::format("; {} products by our own kernel, not by cuBLASLt", own);
+    return cuda::device_name() + "; " + cuda::vendor::describe() + slow;
   }
 
   bool has_graphs() const override { return true; }

@@ -23,6 +23,12 @@ namespace tessera::cuda {
 inline constexpr int kWarp = 32;
 inline constexpr unsigned kWholeWarp = 0xffffffffu;
 
+// A block has this much shared memory, static and dynamic together; more must be asked for.
+inline constexpr size_t kUnaskedShared = 48 << 10;
+// What launch() leaves for the static arrays of a kernel that has dynamic memory, too: it does not
+// know them. attention.cu's are the largest, 2 KB.
+inline constexpr size_t kStaticShared = 16 << 10;
+
 // Blocks in three dimensions.
 struct Blocks {
   int64_t x = 1, y = 1, z = 1;
@@ -59,9 +65,9 @@ template <class... Parameters, class... Arguments>
 void launch(void (*kernel)(Parameters...), const Grid& grid, int block, size_t shared_bytes,
             Stream stream, Arguments&&... arguments) {
   if (grid.empty()) return;
+  const bool asks = shared_bytes + kStaticShared > kUnaskedShared;
 #ifdef __CUDACC__
-  constexpr size_t kUnasked = 48 << 10;  // more dynamic shared memory must be asked for
-  if (shared_bytes > kUnasked) {
+  if (asks) {
     check_launch(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
                                       static_cast<int>(shared_bytes)),
                  grid.file, grid.line);
@@ -74,7 +80,8 @@ void launch(void (*kernel)(Parameters...), const Grid& grid, int block, size_t s
   check_launch(cudaLaunchKernelEx(&config, kernel, Parameters(arguments)...), grid.file, grid.line);
 #else
   (void)stream;
-  const emulator::Shape shape{grid.blocks, block, shared_bytes, grid.file, grid.line};
+  const size_t most = asks ? most_shared_bytes() : kUnaskedShared;
+  const emulator::Shape shape{grid.blocks, block, shared_bytes, most, grid.file, grid.line};
   const std::tuple<Parameters...> values(arguments...);
   emulator::queue(
       [shape, kernel, values] { emulator::run(shape, [&] { std::apply(kernel, values); }); });

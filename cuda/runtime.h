@@ -20,7 +20,7 @@ using Stream = CUstream_st*;
 std::string why_unavailable();
 std::string device_name();  // one line for `tessera info`
 int multiprocessors();
-size_t most_shared_bytes();  // dynamic shared memory that a block may ask for
+size_t most_shared_bytes();  // shared memory, static and dynamic, that a block may ask for
 
 // Everything is queued on this stream, in the order of the calls.
 Stream stream();

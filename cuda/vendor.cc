@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <map>
 #include <mutex>
 
@@ -173,7 +174,8 @@ class Plan {
     const cublasStatus_t status = cublasLtMatmulAlgoGetHeuristic(handle(), product_, left_, right_,
                                                                  c_, c_, wish, 1, &found, &count);
     cublasLtMatmulPreferenceDestroy(wish);
-    usable_ = status == CUBLAS_STATUS_SUCCESS && count == 1;
+    // What it names may still be nothing that it can do: each result has a state of its own.
+    usable_ = status == CUBLAS_STATUS_SUCCESS && count == 1 && found.state == CUBLAS_STATUS_SUCCESS;
     algorithm_ = found.algo;
   }
 
@@ -199,18 +201,25 @@ Plan& plan_for(const Operand& left, const Operand& right, const Operand& c, int6
   return plans.try_emplace(key, left, right, c, batches, bias).first->second;
 }
 
+std::atomic<int64_t> own = 0;
+
 }  // namespace
 
 bool gemm_depends_on_strides() { return true; }
+int64_t own_products() { return own; }
 
 void gemm(const GemmArgs& args) {
   const Operand left(args.b), right(args.a), c(args.c);
   const bool bias = args.bias.data != nullptr;
   const std::lock_guard lock(gemm_mutex);  // of the plans, and of each while its bias is set
   Plan& plan = plan_for(left, right, c, args.c.shape[0], bias);
-  if (!plan.usable()) return cuda::gemm(args);
-  // The library adds a bias of c's type alone: an f32 bias of a 16-bit product is rounded first.
-  // And plans are made for a bias that begins at a multiple of 16 bytes.
+  if (!plan.usable()) {
+    ++own;
+    return cuda::gemm(args);
+  }
+  // The library adds a bias of c's type alone (cublasLt.h, CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE;
+  // only fp8 products may have another): an f32 bias of a 16-bit product is rounded first, by a
+  // launch of its own. And plans are made for a bias that begins at a multiple of 16 bytes.
   const bool aligned = reinterpret_cast<uintptr_t>(args.bias.data) % 16 == 0;
   const bool cast =
       bias && (args.bias.dtype != args.c.dtype || args.bias.stride[0] != 1 || !aligned);

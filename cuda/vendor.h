@@ -4,6 +4,7 @@
 // those of engine/backend.h. No other file may call such a library.
 #pragma once
 
+#include <cstdint>
 #include <string>
 
 #include "engine/backend.h"
@@ -12,6 +13,9 @@ namespace tessera::cuda::vendor {
 
 void gemm(const GemmArgs& args);
 bool gemm_depends_on_strides();
+// How many calls of gemm so far the library had nothing for, so that our own product did them: tens
+// of times slower. A replayed graph counts once, when it is recorded.
+int64_t own_products();
 
 void conv2d(const ConvArgs& args);
 void conv2d_dx(const ConvArgs& args);

@@ -38,7 +38,8 @@ namespace tessera::cuda::emulator {
 struct Shape {
   dim3 grid;
   int block;
-  size_t shared_bytes;
+  size_t shared_bytes;       // dynamic
+  size_t most_shared_bytes;  // with the kernel's own arrays
   const char* file;
   int line;
 };

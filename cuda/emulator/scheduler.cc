@@ -51,7 +51,7 @@ class Scheduler {
                   shape.line);
     TESSERA_CHECK(shape.block > 0 && shape.block % 32 == 0 && shape.block <= 1024,
                   "[emulator] {}:{}: a block of {} threads", shape.file, shape.line, shape.block);
-    TESSERA_CHECK(shape.shared_bytes <= most_shared_bytes(),
+    TESSERA_CHECK(shape.shared_bytes <= shape.most_shared_bytes,
                   "[emulator] {}:{}: {} bytes of shared memory", shape.file, shape.line,
                   shape.shared_bytes);
     shape_ = &shape;
@@ -116,6 +116,14 @@ class Scheduler {
 
   SharedMemory& dynamic_memory() { return dynamic_; }
 
+  void take_static(size_t bytes) {
+    static_bytes_ += bytes;
+    if (static_bytes_ + shape_->shared_bytes > shape_->most_shared_bytes) {
+      fail_here(fmt::format("uses {} bytes of static and {} of dynamic shared memory, beyond {}",
+                            static_bytes_, shape_->shared_bytes, shape_->most_shared_bytes));
+    }
+  }
+
   void copy_later(SharedMemory* memory, size_t byte, const void* from, size_t size) {
     memory->begin_copy(byte, size);
     copies_[static_cast<size_t>(now.thread)].push_back({memory, byte, from, size});
@@ -141,6 +149,7 @@ class Scheduler {
   void run_block() {
     ++now.block;
     ++now.barriers;
+    static_bytes_ = 0;
     threads_.assign(static_cast<size_t>(count()), {});
     warps_.assign(static_cast<size_t>(count() / 32), {});
     copies_.resize(static_cast<size_t>(count()));
@@ -245,6 +254,7 @@ class Scheduler {
   std::vector<Fiber*> idle_;
   std::exception_ptr failure_;
   SharedMemory dynamic_{0};
+  size_t static_bytes_ = 0;  // of the arrays that the block has used so far
   int next_ = 0, ended_ = 0, arrived_ = 0;
 };
 
@@ -273,6 +283,7 @@ void copy_later(SharedMemory* memory, size_t byte, const void* from, size_t size
   scheduler().copy_later(memory, byte, from, size);
 }
 void finish_copies() { scheduler().finish_copies(); }
+void take_static(size_t bytes) { scheduler().take_static(bytes); }
 void fail(const std::string& what) { scheduler().fail_here(what); }
 
 }  // namespace tessera::cuda::emulator

@@ -14,6 +14,11 @@ struct Now {
 };
 inline constinit thread_local Now now;
 
+// The block uses an array of its own of so many bytes, beside what the launch gave it. An Error
+// when that is more together than the launch may have. Arrays that it never touches are not
+// counted.
+void take_static(size_t bytes);
+
 // Ends the launch with an Error that names launch, block and thread.
 [[noreturn]] void fail(const std::string& what);
 

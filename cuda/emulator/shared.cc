@@ -40,6 +40,7 @@ void SharedMemory::refine(int shift) {
 // A block finds nothing of the one before: all bytes 0xFF, a NaN in every floating type.
 void SharedMemory::begin_block() {
   block_ = now.block;
+  if (this != &dynamic_memory()) take_static(bytes_);
   start_ = now.barriers;
   raw_ = false;
   std::fill_n(base_, bytes_, 0xFF);

@@ -180,6 +180,21 @@ TEST_CASE("heads wider than any card's tensor cores, and wider than is known") {
   CHECK_THROWS_WITH(run(wider, DType::kF32, DType::kF32, Road::kRows), Catch::Contains("257"));
 }
 
+TEST_CASE(
+    "heads whose rows fit into 48 KB of shared memory, but not with the weights beside them") {
+  // By rows f32 takes (256 + 32) d + 256 bytes forward, (256 + 64) d + 256 back, f64 twice that;
+  // the weights 1 KB and 2 KB.
+  for (const auto& [dtype, d] : {std::pair<DType, int64_t>{DType::kF32, 168},
+                                 {DType::kF32, 151},
+                                 {DType::kF64, 83},
+                                 {DType::kF64, 75}}) {
+    const Inputs in = make({1, 2, 9, 35, d, true}, dtype);
+    const Outcome want = run(in, DType::kF64, DType::kF64, Road::kCpu);
+    compare(fmt::format("{} {}", name_of(dtype), d), run(in, dtype, dtype, Road::kRows), want,
+            dtype);
+  }
+}
+
 TEST_CASE("every run gives the same bits") {
   const Sizes s{18, 2, 33, 65, 32, true};
   const Inputs in = make(s, DType::kBF16);

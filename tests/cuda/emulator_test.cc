@@ -221,6 +221,30 @@ TEST_CASE("what CUDA leaves undefined is an error") {
   CHECK_THROWS_WITH(launch(tree_sum, 1, 32, 200000, stream(), &sink), Contains("200000 bytes"));
 }
 
+// An array of its own of 20 KB beside what the launch gives it.
+__global__ void use_both(int* out) {
+  const Shared<int> own = shared_array<int, 5120>();
+  const Shared<int> given = dynamic_shared<int>();
+  if (threadIdx.x == 0) {
+    own[0] = 1;
+    given[0] = own[0];
+    *out = given[0];
+  }
+}
+
+TEST_CASE("static and dynamic shared memory count together") {
+  int one = 0;
+  const auto run = [&](size_t bytes) { launch(use_both, 2, 32, bytes, stream(), &one); };
+  run(28 << 10);  // 48 KB need not be asked for
+  CHECK(one == 1);
+  // launch() asks from 32 KB on, and no array should leave it less.
+  CHECK_THROWS_WITH(run(29 << 10), Contains("20480 bytes of static and 29696 of dynamic") &&
+                                       Contains("beyond 49152") && Contains("emulator_test.cc"));
+  run(40 << 10);
+  run(most_shared_bytes() - (20 << 10));
+  CHECK_THROWS_WITH(run(most_shared_bytes() - (19 << 10)), Contains("beyond 166912"));
+}
+
 // The signal that a process dies of when it does this; 0 when it lives.
 template <class Deed>
 int death_of(const Deed& deed) {

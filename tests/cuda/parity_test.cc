@@ -102,37 +102,6 @@ TEST_CASE("random bits and uniforms are the CPU's, normals as near as the librar
   }
 }
 
-TEST_CASE("products use TF32 where it is allowed and nowhere else") {
-  for (const int64_t k : {33, 257, 1030}) {
-    const Tensor a = random({64, k}, 1), b = random({k, 48}, 2);
-    const auto absolute = [](const Tensor& x) { return raw::to(abs(x), DType::kF64); };
-    const auto wide = [](const Tensor& x) { return raw::to(x, DType::kF64); };
-    const auto want = raw::matmul(wide(a), wide(b)).to_vector<double>();
-    const auto sizes = raw::matmul(absolute(a), absolute(b)).to_vector<double>();
-    const auto share_of = [&](double rounding) {
-      const Tensor c = raw::matmul(raw::to(a, Device::kCuda), raw::to(b, Device::kCuda));
-      const auto have = wide(raw::to(c, Device::kCpu)).to_vector<double>();
-      double worst = 0;
-      for (size_t i = 0; i < want.size(); ++i) {
-        const double share = std::fabs(have[i] - want[i]) / (rounding * sizes[i]);
-        if (ops_test::is_worse(share, worst)) worst = share;
-      }
-      return worst;
-    };
-    const double sum = 4 * std::sqrt(double(k)) * 0x1p-24;
-    CHECK(share_of(sum) <= 1);
-    {
-      const Tf32 tf32(true);
-      CHECK(share_of(2 * 0x1p-11 + sum) <= 1);  // two factors, each rounded to 11 bits
-      const bool card = backend(Device::kCuda).describe().find("emulator") == std::string::npos;
-      if (card) CHECK(share_of(sum) > 1);  // the emulator knows no TF32
-      const Tf32 exact(false);
-      CHECK(share_of(sum) <= 1);
-    }
-    CHECK(share_of(sum) <= 1);
-  }
-}
-
 TEST_CASE("rows") {
   for (const int64_t n : kSizes) {
     const std::string size = "n " + std::to_string(n);

@@ -242,6 +242,40 @@ TEST_CASE("a replayed training of a tokenizer has the bits of one queued anew") 
   }
 }
 
+// How often the device's allocator has asked the system, after each step.
+template <class Task>
+std::vector<uint64_t> asked_of_system(const auto& recipe) {
+  const auto task = task_of<Task>(recipe);
+  Module& model = task->build(false);
+  model.move_to(kCuda);
+  Trainer trainer(*task, model, kSteps, kSteps, true);
+  std::vector<uint64_t> asked;
+  for (int64_t step = 0; step < kSteps; ++step) {
+    trainer.step(step, batches_of(recipe, step));
+    asked.push_back(backend(kCuda).allocator().stats().system_allocations);
+  }
+  CHECK(task->asked == 2 * recipe.accumulate);
+  return asked;
+}
+
+// The second step is recorded, in memory of its own and with the cache given back before; the third
+// is the first whose inputs are copied for a replay alone.
+TEST_CASE("a recorded training asks the system for nothing after its third step") {
+  const auto check = [](const std::vector<uint64_t>& asked) {
+    CHECK(asked[1] > asked[0]);
+    CHECK(asked == std::vector<uint64_t>{asked[0], asked[1], asked[2], asked[2], asked[2], asked[2],
+                                         asked[2]});
+  };
+  for (const int64_t accumulate : {1, 2}) {
+    MaeRecipe recipe = small_mae();
+    recipe.precision = DType::kBF16;
+    recipe.accumulate = accumulate;
+    check(asked_of_system<MaeTask>(recipe));
+  }
+  check(asked_of_system<FinetuneTask>(small_classifier()));
+  check(asked_of_system<NamedBeit>(small_beit()));
+}
+
 TEST_CASE("heard of one step late, a training has the same bits") {
   const MaeRecipe recipe = small_mae();
   for (const bool graphs : {false, true}) {
