@@ -16,7 +16,8 @@ double seconds_of(const std::function<void()>& work);
 // The middle value; of an even count the upper of the two in the middle. 0 of nothing.
 double median(std::vector<double> values);
 
-// How many calls make a row of about two milliseconds, 1 to 500; 1 on the CPU. Calls it twice.
+// How many calls make a row of about two milliseconds on a device, 1 to 500, found by calling it
+// twice; on the CPU 1, without a call.
 int calls_in_a_row(Device device, const std::function<void()>& work);
 
 // Median seconds of a call of each work. They run in turn, so that whoever else uses the machine
