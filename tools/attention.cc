@@ -8,7 +8,9 @@
 #include "engine/error.h"
 #include "tools/command.h"
 #include "tools/encoder_task.h"
+#include "tools/flag_values.h"
 #include "train/file_io.h"
+#include "train/picture_batches.h"
 
 namespace tessera {
 namespace {
@@ -38,8 +40,6 @@ struct AttentionFlags {
 int run(const AttentionFlags& flags) {
   TESSERA_CHECK_USAGE(!flags.out.empty(), "--out: name the PNG file to write");
   check_place_for_file("--out", flags.out);
-  TESSERA_CHECK_USAGE(flags.images > 0 && flags.images <= 1000, "--images {} is not in 1..1000",
-                      flags.images);
   const EncoderTask task = prepare(flags.encoder);
   const VitConfig& config = task.config();
   const std::vector<int64_t> blocks = task.blocks(flags.block, flags.all_blocks);
@@ -69,8 +69,7 @@ Command add_attention(CLI::App& root) {
   app->add_option("--holdout", flags->holdout,
                   "take only this share of each class, the last by name [default: 0, all]")
       ->type_name("SHARE");
-  app->add_option("--images", flags->images, "so many, spread over the set [default: 4]")
-      ->type_name("N");
+  add_images(*app, &flags->images, "so many, spread over the set [default: 4]", 1000);
   app->add_option("--block", flags->block, "of this block [default: the last]")->type_name("N");
   app->add_flag("--all-blocks", flags->all_blocks, "of every block, one row each");
   app->add_option("--out", flags->out, "the PNG to write")->type_name("FILE");

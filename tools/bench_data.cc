@@ -14,6 +14,7 @@
 #include "tools/bench_report.h"
 #include "tools/command.h"
 #include "tools/flag_values.h"
+#include "train/picture_batches.h"
 #include "train/system.h"
 
 namespace tessera {
@@ -44,8 +45,8 @@ struct DataBench {
   ReportFlags output;
 
   int run() const {
-    TESSERA_CHECK_USAGE(image_size > 0 && images > 0 && batch > 0,
-                        "--image-size, --images and --batch-size must be positive");
+    TESSERA_CHECK_USAGE(image_size > 0 && batch > 0,
+                        "--image-size and --batch-size must be positive");
     output.check();
     const std::shared_ptr<const Dataset> set = pictures();
     DataOptions options;
@@ -69,14 +70,9 @@ struct DataBench {
     return 0;
   }
 
-  // As many as asked for, spread over the set, which may be sorted by class.
   std::shared_ptr<const Dataset> pictures() const {
     const std::shared_ptr<const Dataset> all = open_data(data, 0, image_size, image_size).train;
-    std::vector<int64_t> chosen(std::min(images, all->size()));
-    for (size_t i = 0; i < chosen.size(); ++i) {
-      chosen[i] = static_cast<int64_t>(i) * all->size() / static_cast<int64_t>(chosen.size());
-    }
-    return std::make_shared<SubsetDataset>(all, chosen);
+    return std::make_shared<SubsetDataset>(all, spread_over(all->size(), images));
   }
 
   static Rates loader_rates(const std::shared_ptr<const Dataset>& set, const DataOptions& options,
@@ -139,7 +135,7 @@ Command add_bench_data(CLI::App& bench) {
   app.add_option("--image-size", settings->image_size, "pixels a side")->capture_default_str();
   app.add_option("--augment", settings->augment, "none, flip, crop-flip or shift-flip")
       ->capture_default_str();
-  app.add_option("--images", settings->images, "pictures an epoch, at most, spread over the set")
+  add_images(app, &settings->images, "pictures an epoch, at most, spread over the set")
       ->capture_default_str();
   app.add_option("--batch-size", settings->batch, "pictures at a time")->capture_default_str();
   app.add_option("--workers", settings->workers,

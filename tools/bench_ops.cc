@@ -19,15 +19,17 @@ namespace {
 
 constexpr char kNotes[] =
     "An op that must carry out F operations and move B bytes cannot take less than the longer of\n"
-    "F / (speed of a large product) and B / (speed of a large copy). Its share is that time over "
-    "the\n"
-    "time it took. B counts what must be read and written once however it is computed; tensors "
-    "that\n"
-    "still lie in a cache can be faster than the copy, and a share then passes 100 %.\n"
+    "F / (speed of a large product) and B / (speed of a large copy). Its share is that time over\n"
+    "the time it took. B counts what must be read and written once however it is computed;\n"
+    "tensors that still lie in a cache can be faster than the copy, and a share then passes\n"
+    "100 %. On a GPU every call of a row has tensors of its own, up to a gigabyte of them.\n"
     "\n"
     "Examples:\n"
     "  tessera bench ops --html ops.html\n"
     "  tessera bench ops --only softmax,layer_norm --batch-size 8 --precision bf16";
+
+// What all sets of a row's operands may take: twenty times a large card's L2.
+constexpr double kMostSetBytes = 1 << 30;
 
 Tensor filled(const OpInput& input, DType dtype, Device device, uint32_t site) {
   const auto random = [&](double low, double high) {
@@ -62,26 +64,55 @@ struct OpTime {
   double seconds;
 };
 
-// Forward and backward take turns: each backward runs on what the forward before it left.
+// What a call reads, and what its backward starts from.
+struct OpSet {
+  std::vector<Tensor> inputs;
+  Tensor y, dy;
+};
+
+OpSet filled_set(const OpBench& bench, DType dtype, Device device, size_t number) {
+  OpSet set;
+  const size_t first_site = number * (bench.inputs.size() + 1);
+  for (const OpInput& input : bench.inputs) {
+    const size_t site = first_site + set.inputs.size();
+    set.inputs.push_back(filled(input, dtype, device, static_cast<uint32_t>(site)));
+  }
+  return set;
+}
+
+void run_forward(const OpBench& bench, OpSet* set) { set->y = bench.run(set->inputs); }
+
+void run_backward(OpSet* set) {
+  const Tensor& y = set->y;
+  if (!set->dy.defined()) {
+    set->dy =
+        raw::to(raw::uniform(y.shape(), {0, 0, 99}, 0, 1, DType::kF32, y.device()), y.dtype());
+  }
+  backward(y, set->dy);
+  for (const Tensor& x : set->inputs) {
+    if (requires_grad(x)) zero_grad(x);
+  }
+}
+
+// Forward and backward take turns: each backward runs on what the forward before it left. On a
+// device a row of forwards, each on a set of its own, is followed by a row of backwards: so no call
+// finds its tensors in the L2, save where 500 sets of them fit into it.
 void measure(const OpBench& bench, DType dtype, Device device, double budget,
              std::vector<OpTime>* times) {
-  std::vector<Tensor> inputs;
-  for (const OpInput& input : bench.inputs) {
-    inputs.push_back(filled(input, dtype, device, static_cast<uint32_t>(inputs.size())));
+  std::vector<OpSet> sets = {filled_set(bench, dtype, device, 0)};
+  const int row = calls_in_a_row(device, [&] { run_forward(bench, &sets[0]); });
+  const double room = std::clamp<double>(kMostSetBytes / bench.forward.bytes, 1, row);
+  const int calls = static_cast<int>(room);
+  while (std::ssize(sets) < calls) {
+    sets.push_back(filled_set(bench, dtype, device, sets.size()));
   }
-  Tensor y, dy;
-  std::vector<std::function<void()>> works = {[&] { y = bench.run(inputs); }};
+  size_t forwards = 0, backwards = 0;
+  std::vector<std::function<void()>> works = {
+      [&] { run_forward(bench, &sets[forwards++ % sets.size()]); }};
   if (bench.backward.bytes > 0) {
-    works.push_back([&] {
-      if (!dy.defined())
-        dy = raw::to(raw::to(raw::uniform(y.shape(), {0, 0, 99}), y.dtype()), device);
-      backward(y, dy);
-      for (const Tensor& x : inputs) {
-        if (requires_grad(x)) zero_grad(x);
-      }
-    });
+    works.push_back([&] { run_backward(&sets[backwards++ % sets.size()]); });
   }
-  const std::vector<double> seconds = medians_in_turn(works, budget);
+  const std::vector<double> seconds = medians_in_turn(works, budget, device, calls);
   const std::string on = shapes_of(bench.inputs), first = on.substr(0, on.find(')') + 1);
   times->push_back({bench.op, first, on, "forward", bench.forward, seconds[0]});
   if (seconds.size() > 1) {

@@ -1,44 +1,30 @@
 // `tessera bench step`: how long a whole training step takes, beside what the machine can do at
-// best. Rule: the peak is measured in the same run by a large product, since machines are shared
-// and differ; a step is forward, backward and AdamW on pictures that are in memory already.
-#include <algorithm>
-#include <functional>
+// best. Rule: a step is what Trainer (train/step.h) does, on pictures that are in memory already,
+// and one that training would refuse is no time but an error. The peak is measured in the same run,
+// since machines are shared and differ, and after the steps: its operands are no memory of theirs.
 #include <memory>
+#include <numeric>
 #include <optional>
 #include <span>
 #include <vector>
 
 #include "autograd/autocast.h"
-#include "autograd/tape.h"
 #include "engine/backend.h"
 #include "engine/raw.h"
 #include "models/block_masks.h"
 #include "models/flops.h"
 #include "models/presets.h"
-#include "nn/step_random.h"
 #include "tools/bench_report.h"
+#include "tools/bench_step_loop.h"
 #include "tools/command.h"
 #include "tools/machine_flags.h"
 #include "tools/trained_model.h"
-#include "train/adamw.h"
 #include "train/pretrain_beit.h"
 #include "train/profile.h"
 #include "train/recipe.h"
-#include "train/replay.h"
-#include "train/system.h"
 
 namespace tessera {
 namespace {
-
-constexpr int kWarmUpSteps = 2;  // allocations and the caches' first touch
-
-// A model, what a step's loss is computed from, and that loss.
-struct Subject {
-  std::unique_ptr<Module> model;
-  double step_flops = 0;  // of one picture
-  std::function<std::vector<Tensor>(uint32_t step)> inputs;
-  std::function<Tensor(const std::vector<Tensor>& inputs)> loss;
-};
 
 // In f32, as in a training.
 Tensor tokens_by(const Tokenizer& tokenizer, const Tensor& pictures, const Shape& grid) {
@@ -56,6 +42,29 @@ struct StepBench {
   MachineFlags machine;
 
   int run() const {
+    check();
+    const Device device = machine.apply();
+    const Tf32 rounding(tf32);
+    const DType low = precision_from_name(precision);
+    const std::string slow = why_not_faster(low, device);
+    if (!slow.empty()) fmt::print(stderr, "{}\n", slow);
+    const StepSubject subject = model == "mae" ? mae(device) : beit(device);
+    subject.model->move_to(device);
+    std::optional<Profile> watch;
+    const Measured measured = measure(subject, low, device, &watch);
+    const Limits limits =
+        profile ? measure_limits(low, device) : Limits{product_peak(low, device), 0};
+    Report result = report(subject, measured, limits.flops, device);
+    if (watch) {
+      fmt::print(stderr, "{}\n", watch->table(steps, limits));
+      result.limits = limits;
+      result.dots = dots_of(watch->rows());
+    }
+    output.publish(result);
+    return 0;
+  }
+
+  void check() const {
     TESSERA_CHECK_USAGE(model == "mae" || model == "beit", "--model {}: there are mae and beit",
                         model);
     TESSERA_CHECK_USAGE(tokenizer.empty() || model == "beit", "--tokenizer is for --model beit");
@@ -63,67 +72,34 @@ struct StepBench {
                         "--vocab is for --model beit without --tokenizer, and above 1");
     TESSERA_CHECK_USAGE(batch > 0 && steps > 0, "--batch-size and --steps must be positive");
     output.check();
-    const Device device = machine.apply();
-    const Tf32 rounding(tf32);
-    const DType low = precision_from_name(precision);
-    const std::string slow = why_not_faster(low, device);
-    if (!slow.empty()) fmt::print(stderr, "{}\n", slow);
-    const Limits limits =
-        profile ? measure_limits(low, device) : Limits{product_peak(low, device), 0};
-    const Subject subject = model == "mae" ? mae(device) : beit(device);
-    subject.model->move_to(device);
-    AdamWOptions options;
-    options.shadow = low;
-    AdamW optimizer(*subject.model, options);
-    CachingAllocator& allocator = backend(device).allocator();
-    allocator.flush();  // what measuring the peak left
-    allocator.reset_peak();
-    Bytes bytes;
-    bytes.arenas = optimizer.arena_bytes();
-    std::optional<Profile> watch;
+  }
+
+  struct Measured {
     std::vector<double> times;
-    Replay replay(device, !no_graph && !profile);  // nobody sees what is replayed
-    for (int step = 0; step < kWarmUpSteps + steps; ++step) {
-      if (profile && step == kWarmUpSteps) watch.emplace(device);
-      const double seconds = seconds_of([&] {
-        const auto iteration = static_cast<uint32_t>(step);
-        optimizer.begin_step(1e-4, iteration);
-        replay.run(subject.inputs(iteration), [&](const std::vector<Tensor>& inputs) {
-          optimizer.zero_grad();
-          const StepRandom random(RandomKey{0, 0, kFirstStepSite, optimizer.iteration()});
-          const Autocast autocast(low);
-          const size_t before = allocator.stats().live_bytes;
-          const Tensor loss = subject.loss(inputs);
-          // A recording keeps what it releases: the first step, which is none, tells.
-          if (step == 0) bytes.saved = allocator.stats().live_bytes - before;
-          backward(loss);
-          optimizer.update(loss);
-        });
-        optimizer.mark_updated();
-      });
-      allocator.end_step();
-      if (step >= kWarmUpSteps) times.push_back(seconds);
-    }
-    std::vector<Profile::Row> ops;
-    if (watch) {
-      fmt::print(stderr, "{}\n", watch->table(steps, limits));
-      ops = watch->rows();
-    }
-    watch.reset();
-    bytes.peak = allocator.stats().peak_bytes;
-    bytes.cached = allocator.stats().cached_bytes;
-    bytes.workspace = backend(device).workspace_bytes();
-    Report result = report(times, subject.step_flops, limits.flops, bytes, device, replay.on());
-    if (profile) {  // the ops that multiply, under the roof of this machine
-      result.limits = limits;
-      for (const Profile::Row& op : ops) {
-        if (op.flops > 0) {
-          result.dots.push_back({op.name, "a step", op.flops / op.bytes, op.flops / op.seconds});
-        }
+    StepBytes bytes;
+    bool recorded = false;
+    int64_t skipped = 0;  // updates, for a loss scale that was too high
+  };
+
+  // With a profile nothing is replayed, since nobody sees what is; it watches the steps that count.
+  Measured measure(const StepSubject& subject, DType low, Device device,
+                   std::optional<Profile>* watch) const {
+    StepLoop loop(subject, low, device, !no_graph && !profile);
+    loop.warm_up();
+    if (profile) watch->emplace(device);
+    const std::vector<double> times = loop.time(steps);
+    return {times, loop.bytes(), loop.recorded(), loop.skipped()};
+  }
+
+  // The ops that multiply, under the roof of this machine.
+  static std::vector<Dot> dots_of(const std::vector<Profile::Row>& ops) {
+    std::vector<Dot> dots;
+    for (const Profile::Row& op : ops) {
+      if (op.flops > 0) {
+        dots.push_back({op.name, "a step", op.flops / op.bytes, op.flops / op.seconds});
       }
     }
-    output.publish(result);
-    return 0;
+    return dots;
   }
 
   // A preset for pictures of this size.
@@ -140,7 +116,7 @@ struct StepBench {
                        DType::kF32, device);
   }
 
-  Subject mae(Device device) const {
+  StepSubject mae(Device device) const {
     const MaeConfig config = sized(mae_preset(arch));
     auto mae = std::make_unique<Mae>(config, 0);
     mae->set_checkpointing(checkpoint_activations);
@@ -154,11 +130,11 @@ struct StepBench {
     const auto loss = [mae = mae.get()](const std::vector<Tensor>& in) {
       return mae->forward(in.back(), Masking::of(std::span(in).first(in.size() - 1))).loss;
     };
-    return {std::move(mae), cost_of(config).step_flops, inputs, loss};
+    return {std::move(mae), cost_of(config).step_flops, config.patch, inputs, loss};
   }
 
   // With its tokenizer in every step where one is named, else with tokens at hand, as from a cache.
-  Subject beit(Device device) const {
+  StepSubject beit(Device device) const {
     BeitRecipe recipe;
     recipe.model = sized(beit_preset(arch));
     if (vocab > 0) recipe.model.vocab = vocab;
@@ -187,20 +163,23 @@ struct StepBench {
     const auto loss = [=, beit = beit.get()](const std::vector<Tensor>& in) {
       return beit->forward(in[0], {.mask = in[1], .tokens = in[2]}, in[3]).loss;
     };
-    return {std::move(beit), cost_of(config, target).step_flops, inputs, loss};
+    return {std::move(beit), cost_of(config, target).step_flops, config.patch, inputs, loss};
   }
 
-  // What tensors take. Beside the arenas and what is saved for backward a step needs room for
-  // gradients on their way; the rest of the resident memory is the program, its libraries' packed
-  // operands, and freed blocks.
-  struct Bytes {
-    size_t arenas = 0, saved = 0, peak = 0, cached = 0, workspace = 0;
-  };
+  // The CPU's median leaves out who else used the machine. On a device a step's end is heard of
+  // late, and only all of them together are sure to be time that nothing else hid.
+  double step_seconds(const std::vector<double>& times, Device device) const {
+    if (device == Device::kCpu) return median(times);
+    return std::accumulate(times.begin(), times.end(), 0.0) / static_cast<double>(times.size());
+  }
 
-  Report report(const std::vector<double>& times, double flops, double peak, const Bytes& bytes,
-                Device device, bool recorded) const {
-    const double step = median(times), rate = static_cast<double>(batch) / step;
+  Report report(const StepSubject& subject, const Measured& measured, double peak,
+                Device device) const {
+    const StepBytes& bytes = measured.bytes;
+    const double step = step_seconds(measured.times, device);
+    const double rate = static_cast<double>(batch) / step, flops = subject.step_flops;
     const double utilisation = rate * flops / peak;
+    const char* kind = device == Device::kCpu ? "median" : "mean";
     Report r;
     r.title = fmt::format("{} {}, {} px, batch {}, {}, {} threads", model, arch, image_size, batch,
                           precision, num_threads());
@@ -208,20 +187,24 @@ struct StepBench {
                  {"model", "", model},
                  {"arch", "", arch},
                  {"image_size", "", image_size},
+                 {"patch_size", "", subject.patch},
                  {"batch_size", "", batch},
                  {"precision", "", precision},
                  {"tf32", "", tf32},
                  {"checkpoint_activations", "", checkpoint_activations},
                  {"vocab", "", vocab},
+                 {"tokenizer", "", tokenizer},
+                 {"steps", "", steps},
                  {"threads", "", num_threads()},
                  {"device", "", name_of(device)},
-                 {"graph", "", recorded ? "on" : "off"},
-                 {"step_s", "step", step, fmt::format("s   (median of {})", steps), 3},
+                 {"graph", "", measured.recorded ? "on" : "off"},
+                 {"skipped_updates", "", measured.skipped},
+                 {"step_s", "step", step, fmt::format("s   ({} of {})", kind, steps), 3},
                  {"images_per_s", "images", rate, "/s"},
                  {"gflop_per_image", "work", flops * 1e-9, "GFLOP a picture", 2},
                  {"product_peak_gflops", "product peak", peak * 1e-9, "GFLOP/s (measured now)"},
                  {"utilisation", "utilisation", utilisation, "%", 1, 100},
-                 {"peak_rss_mb", "peak memory", mebibytes(size_t(peak_memory_bytes())), "MiB", 0},
+                 {"peak_rss_mb", "peak memory", mebibytes(bytes.resident), "MiB", 0},
                  {"tensor_peak_mb", "  of tensors", mebibytes(bytes.peak), "MiB", 0},
                  {"arena_mb", "  of arenas", mebibytes(bytes.arenas), "MiB", 0},
                  {"saved_mb", "  saved", mebibytes(bytes.saved), "MiB for backward", 0},
@@ -229,6 +212,7 @@ struct StepBench {
                  {"workspace_mb", "  workspace", mebibytes(bytes.workspace),
                   "MiB of the kernels' buffers", 0}};
     r.bars_title = "Share of the product peak, step by step";
+    const std::vector<double>& times = measured.times;
     for (size_t i = 0; i < times.size(); ++i) {
       r.bars.push_back({fmt::format("step {}", i + 1), "utilisation", utilisation * step / times[i],
                         fmt::format("{:.3f} s", times[i])});
@@ -252,7 +236,8 @@ Command add_bench_step(CLI::App& bench) {
   app.add_option("--vocab", settings->vocab, "beit: of so many tokens [default: 8192]");
   app.add_option("--patch-size", settings->patch, "pixels a side; 0: the preset's");
   app.add_option("--batch-size", settings->batch, "pictures a step")->capture_default_str();
-  app.add_option("--steps", settings->steps, "steps timed, after two that are not")
+  app.add_option("--steps", settings->steps,
+                 "steps timed, after two that are not, on a GPU after three seconds of them")
       ->capture_default_str();
   app.add_option("--precision", settings->precision, "f32, bf16 or f16")->capture_default_str();
   app.add_flag("--tf32", settings->tf32, "on a GPU f32 products with TF32");

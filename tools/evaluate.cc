@@ -5,6 +5,7 @@
 
 #include "engine/error.h"
 #include "tools/command.h"
+#include "tools/flag_values.h"
 #include "tools/reconstruction_task.h"
 #include "tools/scores.h"
 #include "train/picture_batches.h"
@@ -27,13 +28,12 @@ constexpr char kNotes[] =
 
 struct EvaluateFlags {
   ReconstructionFlags task;
-  int64_t images = 0;
+  int64_t images = -1;
   bool json = false;
 };
 
 ReconstructionScores measure(const EvaluateFlags& flags, const ReconstructionTask& task) {
-  const std::vector<int64_t> pictures =
-      spread_over(task.reader.size(), flags.images > 0 ? flags.images : -1);
+  const std::vector<int64_t> pictures = spread_over(task.reader.size(), flags.images);
   WorkProgress progress("pictures", std::ssize(pictures));  // a large set takes minutes
   return evaluate_reconstruction(*task.trained.model, task.reader, task.trained.normalisation(),
                                  task.mask_ratio, task.seed, true, pictures,
@@ -41,7 +41,6 @@ ReconstructionScores measure(const EvaluateFlags& flags, const ReconstructionTas
 }
 
 int run(const EvaluateFlags& flags) {
-  TESSERA_CHECK_USAGE(flags.images >= 0, "--images {} must not be negative", flags.images);
   const ReconstructionTask task = prepare(flags.task);
   const ReconstructionScores scores = measure(flags, task);
   say_what_norm_pix_means(task.trained.config());
@@ -71,8 +70,7 @@ Command add_evaluate_reconstruction(CLI::App& evaluate) {
   app->footer(kNotes);
   const auto flags = std::make_shared<EvaluateFlags>();
   flags->task.add_to(*app);
-  app->add_option("--images", flags->images, "so many, spread over the set, 0: all [default: 0]")
-      ->type_name("N");
+  add_images(*app, &flags->images, "so many, spread over the set [default: all]");
   app->add_flag("--json", flags->json, "one line of JSON instead of the table");
   return {app, [flags] { return run(*flags); }};
 }

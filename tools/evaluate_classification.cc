@@ -11,6 +11,7 @@
 #include "train/classification.h"
 #include "train/confusion_sheet.h"
 #include "train/file_io.h"
+#include "train/picture_batches.h"
 
 namespace tessera {
 namespace {
@@ -69,7 +70,6 @@ void print_json(const Classification& result, const std::vector<std::string>& na
 }
 
 int run(const Flags& flags) {
-  TESSERA_CHECK_USAGE(flags.images != 0, "--images must be positive");
   if (!flags.confusion.empty()) check_place_for_file("--confusion", flags.confusion);
   const ClassifierTask task = prepare(flags.classifier);
   const std::vector<std::string>& names = task.classes();
@@ -105,9 +105,7 @@ Command add_evaluate_classification(CLI::App& evaluate) {
   app->add_option("--holdout", flags->holdout,
                   "take only this share of each class, the last by name [default: 0, all]")
       ->type_name("SHARE");
-  app->add_option("--images", flags->images, "so many, spread over the set [default: all]")
-      ->check(not_negative())
-      ->type_name("N");
+  add_images(*app, &flags->images, "so many, spread over the set [default: all]");
   app->add_option("--confusion", flags->confusion, "write the confusion matrix as a PNG")
       ->type_name("FILE");
   app->add_flag("--json", flags->json, "one line of JSON instead of the table");

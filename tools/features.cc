@@ -10,6 +10,7 @@
 #include "train/atomic_file.h"
 #include "train/file_io.h"
 #include "train/npy.h"
+#include "train/picture_batches.h"
 #include "train/safetensors.h"
 
 namespace tessera {
@@ -78,7 +79,6 @@ int run(const FeaturesFlags& flags) {
   TESSERA_CHECK_USAGE(!flags.out.empty(), "--out: name the file to write");
   TESSERA_CHECK_USAGE(safetensors || npy, "--out {}: it ends in .safetensors or .npy", flags.out);
   check_place_for_file("--out", flags.out);
-  TESSERA_CHECK_USAGE(flags.images != 0, "--images must be positive");
   const Pool pool = pool_from_name(flags.pool);
   const EncoderTask task = prepare(flags.encoder);
   const std::vector<int64_t> blocks = task.blocks(flags.block);
@@ -111,9 +111,7 @@ Command add_features(CLI::App& root) {
   app->add_option("--data", flags->data,
                   "a picture, a folder, CIFAR-10's batches or builtin:N [default: builtin:1000]")
       ->type_name("PATH");
-  app->add_option("--images", flags->images, "so many, spread over the set [default: all]")
-      ->check(not_negative())
-      ->type_name("N");
+  add_images(*app, &flags->images, "so many, spread over the set [default: all]");
   app->add_option("--out", flags->out, "the .safetensors or .npy file to write")->type_name("FILE");
   app->add_option(
          "--pool", flags->pool,

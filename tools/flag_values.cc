@@ -52,6 +52,18 @@ CLI::Validator not_negative() {
       "");
 }
 
+CLI::Option* add_images(CLI::App& app, int64_t* images, const std::string& what, int64_t most,
+                        const std::string& flag) {
+  const auto fault = [most](const std::string& text) -> std::string {
+    int64_t value = 0;
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+    if (error != std::errc() || end != text.data() + text.size()) return text + " is no number";
+    if (most == 0) return value > 0 ? "" : text + " must be positive";
+    return value > 0 && value <= most ? "" : fmt::format("{} is not in 1..{}", text, most);
+  };
+  return app.add_option(flag, *images, what)->check(CLI::Validator(fault, ""))->type_name("N");
+}
+
 std::array<double, 2> two_numbers(const std::string& flag, const Texts& words) {
   TESSERA_CHECK_USAGE(words.size() == 2, "{} wants two numbers, not {}", flag, words.size());
   return {number(flag, words[0]), number(flag, words[1])};

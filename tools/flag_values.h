@@ -19,6 +19,12 @@ using Texts = std::vector<std::string>;
 // Refuses a number below zero, which CLI11 would wrap round for an unsigned value.
 CLI::Validator not_negative();
 
+// --images: how many pictures of a set to look at, spread over it (spread_over() of
+// train/picture_batches.h); 1 to `most`, 0 of it: any. Where the flag is not given *images stays:
+// -1 is all of them.
+CLI::Option* add_images(CLI::App& app, int64_t* images, const std::string& what, int64_t most = 0,
+                        const std::string& flag = "--images");
+
 // Two numbers in two words.
 std::array<double, 2> two_numbers(const std::string& flag, const Texts& words);
 

@@ -10,6 +10,7 @@
 #include "tools/command.h"
 #include "tools/flag_values.h"
 #include "train/classification.h"
+#include "train/picture_batches.h"
 
 namespace tessera {
 namespace {
@@ -31,7 +32,6 @@ struct PredictFlags {
 
 int run(const PredictFlags& flags) {
   TESSERA_CHECK_USAGE(!flags.data.empty(), "--data: name a picture or a folder");
-  TESSERA_CHECK_USAGE(flags.images != 0, "--images must be positive");
   TESSERA_CHECK_USAGE(flags.top > 0, "--top {} must be positive", flags.top);
   const ClassifierTask task = prepare(flags.classifier);
   const std::vector<std::string>& names = task.classes();
@@ -74,9 +74,7 @@ Command add_predict(CLI::App& root) {
   flags->classifier.add_to(*app);
   app->add_option("--data", flags->data, "a picture, a folder, CIFAR-10's batches or builtin:N")
       ->type_name("PATH");
-  app->add_option("--images", flags->images, "so many, spread over the set [default: all]")
-      ->check(not_negative())
-      ->type_name("N");
+  add_images(*app, &flags->images, "so many, spread over the set [default: all]");
   app->add_option("--top", flags->top, "classes shown of each picture [default: 3]")
       ->type_name("N");
   app->add_flag("--json", flags->json, "one line of JSON a picture, with every class");

@@ -11,6 +11,7 @@
 #include "train/classification.h"
 #include "train/linear_probe.h"
 #include "train/neighbours.h"
+#include "train/picture_batches.h"
 #include "train/ridge.h"
 #include "train/work_progress.h"
 
@@ -137,9 +138,6 @@ void print_json(const std::vector<ProbeResult>& results, const Features& train,
 }
 
 int run(ProbeFlags flags) {
-  for (const int64_t limit : {flags.images, flags.test_images}) {
-    TESSERA_CHECK_USAGE(limit != 0, "--images and --test-images must be positive");
-  }
   flags.linear.lars = flags.optimizer == "lars";
   flags.linear.check();
   const EncoderTask task = prepare(flags.encoder);
@@ -194,14 +192,10 @@ Command add_probe(CLI::App& root) {
       ->type_name("SHARE");
   app->add_option("--test-data", flags->test_data, "judge on these pictures instead")
       ->type_name("PATH");
-  app->add_option("--images", flags->images,
-                  "so many pictures with labels, spread over the set [default: all]")
-      ->check(not_negative())
-      ->type_name("N");
-  app->add_option("--test-images", flags->test_images,
-                  "so many to judge on, spread over the set [default: all]")
-      ->check(not_negative())
-      ->type_name("N");
+  add_images(*app, &flags->images,
+             "so many pictures with labels, spread over the set [default: all]");
+  add_images(*app, &flags->test_images, "so many to judge on, spread over the set [default: all]",
+             0, "--test-images");
   app->add_option("--probe", flags->probes, "ridge, knn, linear, one or more [default: all three]")
       ->check(CLI::IsMember({"ridge", "knn", "linear"}))
       ->delimiter(',')

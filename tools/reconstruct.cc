@@ -1,12 +1,13 @@
 // `tessera reconstruct`: what a model makes of pictures, as a picture.
-#include <algorithm>
 #include <memory>
 
 #include "data/encode.h"
 #include "engine/error.h"
 #include "tools/command.h"
+#include "tools/flag_values.h"
 #include "tools/reconstruction_task.h"
 #include "train/file_io.h"
+#include "train/picture_batches.h"
 
 namespace tessera {
 namespace {
@@ -31,18 +32,11 @@ struct ReconstructFlags {
 int run(const ReconstructFlags& flags) {
   TESSERA_CHECK_USAGE(!flags.out.empty(), "--out: name the PNG file to write");
   check_place_for_file("--out", flags.out);
-  TESSERA_CHECK_USAGE(flags.images > 0 && flags.images <= 1000, "--images {} is not in 1..1000",
-                      flags.images);
   const ReconstructionTask task = prepare(flags.task);
 
-  // Spread over the set, which may be sorted by class.
-  const int64_t rows = std::min(flags.images, task.reader.size());
-  std::vector<int64_t> pictures;
-  for (int64_t i = 0; i < rows; ++i) pictures.push_back(i * task.reader.size() / rows);
-
-  const Image sheet =
-      reconstruction_sheet(*task.trained.model, task.reader, task.trained.normalisation(),
-                           task.mask_ratio, task.seed, pictures);
+  const Image sheet = reconstruction_sheet(*task.trained.model, task.reader,
+                                           task.trained.normalisation(), task.mask_ratio, task.seed,
+                                           spread_over(task.reader.size(), flags.images));
   write_png(flags.out, sheet);
   say_what_norm_pix_means(task.trained.config());
   fmt::print(
@@ -61,8 +55,7 @@ Command add_reconstruct(CLI::App& root) {
   const auto flags = std::make_shared<ReconstructFlags>();
   flags->task.add_to(*app);
   app->add_option("--out", flags->out, "the PNG to write")->type_name("FILE");
-  app->add_option("--images", flags->images, "rows, spread over the set [default: 8]")
-      ->type_name("N");
+  add_images(*app, &flags->images, "rows, spread over the set [default: 8]", 1000);
   return {app, [flags] { return run(*flags); }};
 }
 

@@ -8,6 +8,7 @@
 #include "data/encode.h"
 #include "engine/error.h"
 #include "tools/command.h"
+#include "tools/flag_values.h"
 #include "tools/machine_flags.h"
 #include "tools/trained_model.h"
 #include "train/picture_batches.h"
@@ -30,14 +31,13 @@ constexpr char kNotes[] =
 struct EvaluateFlags {
   std::string checkpoint, data = "builtin:", out;
   double holdout = 0;
-  int64_t images = 0;
+  int64_t images = -1;
   bool json = false;
   MachineFlags machine;
 };
 
 int run(const EvaluateFlags& flags) {
   constexpr int64_t kSheetPictures = 8;
-  TESSERA_CHECK_USAGE(flags.images >= 0, "--images {} must not be negative", flags.images);
   if (!flags.out.empty()) check_place_for_file("--out", flags.out);
   const Device device = flags.machine.apply();
   const TrainedTokenizer tokenizer =
@@ -46,8 +46,7 @@ int run(const EvaluateFlags& flags) {
   const EvaluationReader reader =
       evaluation_pictures(flags.data, flags.holdout, tokenizer.recipe.image_height,
                           tokenizer.recipe.image_width, tokenizer.recipe.channels);
-  const std::vector<int64_t> pictures =
-      spread_over(reader.size(), flags.images > 0 ? flags.images : -1);
+  const std::vector<int64_t> pictures = spread_over(reader.size(), flags.images);
   const TokenizerScores scores = [&] {
     WorkProgress progress("pictures", std::ssize(pictures));
     return evaluate_tokenizer(*tokenizer.model, reader, pictures, std::ref(progress));
@@ -87,8 +86,7 @@ Command add_tokenizer_evaluate(CLI::App& tokenizer) {
       ->type_name("FILE|FOLDER");
   app->add_option("--data", flags->data, "as for training [default: builtin:]")->type_name("PATH");
   app->add_option("--holdout", flags->holdout, "as for training [default: 0]")->type_name("SHARE");
-  app->add_option("--images", flags->images, "so many, spread over the set, 0: all [default: 0]")
-      ->type_name("N");
+  add_images(*app, &flags->images, "so many, spread over the set [default: all]");
   app->add_option("--out", flags->out, "a PNG of eight pictures beside what their tokens keep")
       ->type_name("FILE");
   app->add_flag("--json", flags->json, "one line of JSON");

@@ -194,6 +194,19 @@ TEST_CASE("a checkpoint of another architecture is refused") {
   CHECK(folder.names() == std::vector<std::string>{"run"});
 }
 
+TEST_CASE("no pictures at all are refused, in the same way by every command") {
+  for (const Words& command :
+       {Words{"evaluate", "reconstruction"}, Words{"evaluate", "classification"},
+        Words{"tokenizer", "evaluate"}, Words{"bench", "data"}, Words{"features"}, Words{"predict"},
+        Words{"probe"}, Words{"attention"}, Words{"reconstruct"}}) {
+    for (const char* wrong : {"0", "-1", "some"}) {
+      check({command + Words{"--images", wrong}, "--images: " + std::string(wrong)});
+    }
+  }
+  check({{"probe", "--test-images", "0"}, "--test-images: 0 must be positive"});
+  check({{"reconstruct", "--images", "1001"}, "1001 is not in 1..1000"});
+}
+
 TEST_CASE("benchmarks of nothing are refused before anything is measured") {
   const TempFolder folder;
   for (const char* command : {"gemm", "ops"}) {

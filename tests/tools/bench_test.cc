@@ -74,6 +74,15 @@ TEST_CASE("bench step: one line with what a machine needs") {
   CHECK(line["precision"] == "f32");
   CHECK(line["model"] == "mae");
   CHECK(line["arch"] == "vit_tiny");
+  CHECK(line["image_size"] == 16);
+  CHECK(line["patch_size"] == 8);
+  CHECK(line["batch_size"] == 2);
+  CHECK(line["steps"] == 3);
+  CHECK(line["tokenizer"] == "");
+  CHECK(line["vocab"] == 0);
+  CHECK(line["tf32"] == false);
+  CHECK(line["checkpoint_activations"] == false);
+  CHECK(line["skipped_updates"] == 0);
   const double rate = line["images_per_s"], step = line["step_s"];
   CHECK(rate == Approx(2 / step));
   const double work = line["gflop_per_image"], peak = line["product_peak_gflops"];
@@ -98,6 +107,8 @@ TEST_CASE("bench step: what 16 bits, checkpoints and BEiT change") {
   const json again = step_of({"--checkpoint-activations"});
   CHECK(again["saved_mb"].get<double>() < 0.5 * plain["saved_mb"].get<double>());
   CHECK(again["arena_mb"] == plain["arena_mb"]);
+  CHECK(again["checkpoint_activations"] == true);
+  CHECK(step_of({"--tf32"})["tf32"] == true);
   for (const json& line : {plain, low, again}) {
     CHECK(line["tensor_peak_mb"] > line["arena_mb"]);
     CHECK(line["workspace_mb"] > 0);
@@ -107,8 +118,26 @@ TEST_CASE("bench step: what 16 bits, checkpoints and BEiT change") {
   const json beit = step_of({"--model", "beit"}),
              few = step_of({"--model", "beit", "--vocab", "32"});
   CHECK(beit["model"] == "beit");
+  CHECK(few["vocab"] == 32);
   CHECK(few["gflop_per_image"] < beit["gflop_per_image"]);
   CHECK(run(kTinyStep + Words{"--vocab", "32"}).status == 2);
+}
+
+TEST_CASE("bench step in f16: the loss is scaled as in a training, and every timed step updates") {
+  for (const std::string model : {"mae", "beit"}) {
+    const json line = step_of({"--precision", "f16", "--model", model});
+    INFO(model);
+    CHECK(line["precision"] == "f16");
+    CHECK(line["images_per_s"] > 0);
+    CHECK(line["skipped_updates"] == 0);
+  }
+}
+
+// The copy's two buffers take 512 MiB, a tiny step less than 200.
+TEST_CASE("bench step: measuring the machine is no memory of the steps") {
+  const Outcome outcome = run(kTinyStep + Words{"--profile", "--json"});
+  REQUIRE(outcome.status == 0);
+  CHECK(json::parse(outcome.out)["peak_rss_mb"] < 400);
 }
 
 TEST_CASE("bench step: a profile, and its products under the roof") {

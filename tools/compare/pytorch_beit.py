@@ -25,7 +25,7 @@ class RelativePositionBias(nn.Module):
         index[1:, 1:] = ((row[:, None] - row + side - 1) * (2 * side - 1)
                          + column[:, None] - column + side - 1)
         index[0, :], index[:, 0], index[0, 0] = distances, distances + 1, distances + 2
-        self.register_buffer("index", index)
+        self.register_buffer("index", index, persistent=False)
 
     def forward(self):
         return self.relative_position_bias_table[self.index].permute(2, 0, 1).contiguous()
@@ -105,8 +105,9 @@ class TokenizerEncoder(nn.Module):
 
 class Beit(nn.Module):
     def __init__(self, image, patch, tokenizer, vocabulary, dim, depth, heads, layer_scale,
-                 mask_ratio=0.385):
-        """`tokenizer` (layers, width, vocabulary): runs in every step; None: tokens are at hand."""
+                 mask_ratio=0.385, drop_path=DROP_PATH):
+        """`tokenizer` (layers, width, vocabulary): runs in every step; None: tokens are at hand.
+        drop_path: of the last block."""
         super().__init__()
         self.patch = patch
         self.tokenizer = TokenizerEncoder(*tokenizer).requires_grad_(False) if tokenizer else None
@@ -118,15 +119,13 @@ class Beit(nn.Module):
         self.mask_token = nn.Parameter(torch.randn(1, 1, dim) * 0.02)
         self.rel_pos_bias = RelativePositionBias(image // patch, heads)
         self.blocks = nn.ModuleList(
-            Block(dim, heads, layer_scale, DROP_PATH * i / max(depth - 1, 1)) for i in range(depth))
+            Block(dim, heads, layer_scale, drop_path * i / max(depth - 1, 1)) for i in range(depth))
         self.norm = nn.LayerNorm(dim, eps=1e-6)
         self.lm_head = nn.Linear(dim, tokenizer[2] if tokenizer else vocabulary)
 
-    def forward(self, imgs, noise):
-        """The loss: cross-entropy of the masked patches' tokens, which are all 0 where no tokenizer
-        says otherwise. noise (B, L): the smallest are masked."""
-        b, length = noise.shape
-        masked = noise.argsort(1)[:, :self.target]
+    def loss(self, imgs, masked, labels):
+        """Cross-entropy of the patches numbered masked (B, T), whose tokens are labels (B, T)."""
+        b, length = imgs.shape[0], (imgs.shape[2] // self.patch) * (imgs.shape[3] // self.patch)
         mask = torch.zeros(b, length, dtype=torch.bool, device=masked.device).scatter(1, masked, True)
         x = self.patch_embed(patch_vectors(imgs, self.patch))
         x = torch.where(mask[:, :, None], self.mask_token.to(x.dtype), x)
@@ -135,13 +134,18 @@ class Beit(nn.Module):
         for block in self.blocks:
             x = block(x, bias)
         logits = self.lm_head(self.norm(take_rows(x, masked + 1)))
-        if self.tokenizer is None:
-            labels = torch.zeros(b, self.target, dtype=torch.long, device=imgs.device)
-        else:
-            with torch.autocast(imgs.device.type, enabled=False):  # in f32, as ours
-                seen = torch.rand(b, 3, self.seen_side, self.seen_side, device=imgs.device)
-                labels = self.tokenizer(seen).gather(1, masked)
         return F.cross_entropy(logits.flatten(0, 1).float(), labels.flatten())
+
+    def forward(self, imgs, noise):
+        """The loss of patches masked at random, with tokens that are all 0 where no tokenizer says
+        otherwise. noise (B, L): the smallest are masked."""
+        masked = noise.argsort(1)[:, :self.target]
+        if self.tokenizer is None:
+            return self.loss(imgs, masked, torch.zeros_like(masked))
+        with torch.autocast(imgs.device.type, enabled=False):  # in f32, as ours
+            seen = torch.rand(imgs.shape[0], 3, self.seen_side, self.seen_side, device=imgs.device)
+            labels = self.tokenizer(seen).gather(1, masked)
+        return self.loss(imgs, masked, labels)
 
 
 PRESETS = {  # dim, depth, heads, layer scale
@@ -152,5 +156,5 @@ PRESETS = {  # dim, depth, heads, layer scale
 }
 
 
-def preset(arch, image, patch, tokenizer=None, vocabulary=VOCABULARY):
-    return Beit(image, patch, tokenizer, vocabulary, *PRESETS[arch])
+def preset(arch, image, patch, tokenizer=None, vocabulary=VOCABULARY, **more):
+    return Beit(image, patch, tokenizer, vocabulary, *PRESETS[arch], **more)

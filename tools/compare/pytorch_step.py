@@ -12,11 +12,13 @@ medians.
 
 Both do forward, backward, gradient norm and AdamW on pictures that are in memory already; bf16 is
 autocast over f32 weights on both sides. On a GPU theirs has its fused attention and fused AdamW,
-ours its graph, and memory is what tensors take on the card at most. Every contestant is a process of its own: ours
-(./tessera bench step), and for each --python, precision and mode one of PyTorch's. They run one
-after another in rounds, every second round backwards, so that whoever else uses the machine hits
-all alike. A contestant that cannot run (a version without torch.compile, say) is named with its
-reason. Needs pythons with torch: Debian's python3-torch with libopenblas0-openmp, or PyPI's."""
+ours its graph; memory is what tensors take on the card at most; and a step is heard of when the
+next one is queued, all of them timed between two events of the card. Every contestant is a process
+of its own: ours (./tessera bench step), and for each --python, precision and mode one of PyTorch's.
+They run one after another in rounds, every second round backwards, so that whoever else uses the
+machine hits all alike. A contestant that cannot run (a version without torch.compile, say) is named
+with its reason. Needs pythons with torch: Debian's python3-torch with libopenblas0-openmp, or
+PyPI's."""
 
 import argparse
 import ctypes
@@ -26,9 +28,11 @@ import re
 import statistics
 import subprocess
 import sys
+import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 WARM_UP = 3  # steps that do not count: allocations, and what torch.compile compiles
+WARM_UP_SECONDS = 3  # of steps on a GPU, whose clocks rise and fall with the work; as ours
 
 
 # ---- PyTorch's side, in a child ----
@@ -75,6 +79,57 @@ def make_optimizer(torch, model):
         return torch.optim.AdamW(groups, **settings), "plain AdamW"
 
 
+def gradient_norm(torch, parameters):
+    """Of all of them, by one kernel for many tensors where this version has it: as in training."""
+    gradients = [p.grad for p in parameters]
+    if hasattr(torch, "_foreach_norm"):
+        return torch.stack(torch._foreach_norm(gradients)).norm()
+    return torch.stack([g.norm() for g in gradients]).norm()
+
+
+def timed_on_cpu(torch, step, steps):
+    """(median seconds of a step, seconds of the first, [loss, norm] of the last)."""
+    times = []
+    for i in range(WARM_UP + steps):
+        if i == WARM_UP:
+            reset_peak_memory()
+        start = time.perf_counter()
+        heard = [value.item() for value in step()]
+        times.append(time.perf_counter() - start)
+    return statistics.median(times[WARM_UP:]), times[0], heard
+
+
+def timed_on_gpu(torch, step, steps):
+    """The same, with the mean of all steps. Each is heard of when the next one is queued, through
+    pinned memory: item() would wait for that one too."""
+    places = [torch.empty(2, pin_memory=True) for _ in range(2)]
+
+    def run(go_on):
+        """Steps while go_on(their number): what is still to be heard of the last."""
+        count, pending = 0, None
+        while go_on(count):
+            place, done = places[count % 2], torch.cuda.Event()
+            place.copy_(torch.stack([value.float() for value in step()]), non_blocking=True)
+            done.record()
+            if pending:
+                pending[1].synchronize()
+            pending, count = (place, done), count + 1
+        return pending
+
+    start = time.perf_counter()
+    run(lambda count: count < 1)[1].synchronize()
+    first = time.perf_counter() - start
+    start = time.perf_counter()
+    run(lambda count: count < WARM_UP or time.perf_counter() - start < WARM_UP_SECONDS)
+    torch.cuda.reset_peak_memory_stats()
+    begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+    begin.record()
+    place, _ = run(lambda count: count < steps)
+    end.record()
+    end.synchronize()
+    return begin.elapsed_time(end) / 1000 / steps, first, place.tolist()
+
+
 def tokenizer_sizes(path):
     """(layers, width, vocabulary) of a dvae that `tessera tokenizer train` has saved: a checkpoint
     or its run's folder."""
@@ -92,7 +147,6 @@ def tokenizer_sizes(path):
 def pytorch_side(args):
     import contextlib
     import importlib
-    import time
     try:
         import torch
     except ImportError as error:
@@ -119,29 +173,22 @@ def pytorch_side(args):
     imgs = torch.randn(args.batch_size, 3, args.image_size, args.image_size, device=args.device)
 
     def step():
+        """Queues a step: its loss and the norm of its gradients, on the device."""
         noise = torch.rand(args.batch_size, patches, device=args.device)
         optimizer.zero_grad(set_to_none=True)
         low = args.precision == "bf16"
         with torch.autocast(args.device, dtype=torch.bfloat16) if low else contextlib.nullcontext():
             loss = run(imgs, noise)
         loss.backward()
-        norm = torch.stack([p.grad.norm() for p in trained]).norm()
+        norm = gradient_norm(torch, trained)
         optimizer.step()
-        return loss.item(), norm.item()  # waits for a GPU
+        return loss.detach(), norm
 
-    times = []
-    for i in range(WARM_UP + args.steps):
-        if i == WARM_UP:
-            if cuda:
-                torch.cuda.reset_peak_memory_stats()
-            else:
-                reset_peak_memory()
-        start = time.perf_counter()
-        loss, norm = step()
-        times.append(time.perf_counter() - start)
+    timed = timed_on_gpu if cuda else timed_on_cpu
+    seconds, first, (loss, norm) = timed(torch, step, args.steps)
     print(json.dumps({
-        "step_s": statistics.median(times[WARM_UP:]),
-        "first_step_s": times[0],
+        "step_s": seconds,
+        "first_step_s": first,
         "loss": loss,
         "gradient_norm": norm,
         "memory_mb": torch.cuda.max_memory_allocated() / 2**20 if cuda else megabytes("VmHWM"),

@@ -5,6 +5,8 @@ learning rates. Prints how far the two losses part, step by step and at the end.
     bazel build //tools/compare:record_steps
     bazel-bin/tools/compare/record_steps --data cifar10/train --out steps.safetensors
     tools/compare/pytorch_steps.py steps.safetensors
+
+With --model beit of record_steps the model is BEiT's, and token ids are read too.
 """
 
 import argparse
@@ -13,7 +15,8 @@ import struct
 
 import torch
 
-from pytorch_mae import preset
+import pytorch_beit
+import pytorch_mae
 
 
 def read(path):
@@ -30,6 +33,16 @@ def read(path):
     return tensors, metadata
 
 
+def mae_loss(model, tensors, step):
+    return model(tensors[f"images/{step:05}"], tensors[f"noise/{step:05}"])
+
+
+def beit_loss(model, tensors, step):
+    mask, tokens = tensors[f"mask/{step:05}"], tensors[f"tokens/{step:05}"].long()
+    masked = mask.nonzero()[:, 1].reshape(mask.shape[0], -1)  # as many in every picture
+    return model.loss(tensors[f"images/{step:05}"], masked, tokens.gather(1, masked))
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("file")
@@ -40,7 +53,10 @@ def main():
         torch.set_num_threads(options.threads)
 
     tensors, metadata = read(options.file)
-    model = preset(metadata["arch"], 32, 4)
+    if metadata["model"] == "beit":
+        model, loss_of = pytorch_beit.preset(metadata["arch"], 32, 4, drop_path=0.0), beit_loss
+    else:
+        model, loss_of = pytorch_mae.preset(metadata["arch"], 32, 4), mae_loss
     weights = {name[len("weights/"):]: t for name, t in tensors.items() if name.startswith("weights/")}
     model.load_state_dict(weights)
     trained = [p for p in model.parameters() if p.requires_grad]
@@ -54,7 +70,7 @@ def main():
             group["lr"] = rate
         optimizer.zero_grad()
         with torch.autocast("cpu", torch.bfloat16, enabled=options.precision == "bf16"):
-            loss = model(tensors[f"images/{step:05}"], tensors[f"noise/{step:05}"])
+            loss = loss_of(model, tensors, step)
         loss.backward()
         optimizer.step()
         part = abs(loss.item() - ours[step]) / loss.item()
