@@ -1,5 +1,5 @@
 // `tessera attention`: where a picture's class token looks.
-#include "train/attention.h"
+#include "train/probes/attention.h"
 
 #include <algorithm>
 #include <memory>
@@ -9,7 +9,7 @@
 #include "tools/command.h"
 #include "tools/encoder_task.h"
 #include "tools/flag_values.h"
-#include "train/file_io.h"
+#include "train/files/file_io.h"
 #include "train/picture_batches.h"
 
 namespace tessera {

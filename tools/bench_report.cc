@@ -4,8 +4,8 @@
 #include <algorithm>
 
 #include "engine/error.h"
-#include "train/atomic_file.h"
-#include "train/file_io.h"
+#include "train/files/atomic_file.h"
+#include "train/files/file_io.h"
 
 namespace tessera {
 namespace {

@@ -6,8 +6,8 @@
 
 #include "engine/error.h"
 #include "tools/command.h"
-#include "train/atomic_file.h"
-#include "train/file_io.h"
+#include "train/files/atomic_file.h"
+#include "train/files/file_io.h"
 
 namespace tessera {
 namespace {

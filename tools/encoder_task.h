@@ -9,8 +9,8 @@
 #include "data/evaluation.h"
 #include "tools/machine_flags.h"
 #include "tools/trained_model.h"
-#include "train/features.h"
 #include "train/picture_batches.h"
+#include "train/probes/features.h"
 #include "train/trained_encoder.h"
 
 namespace tessera {

@@ -8,10 +8,10 @@
 #include "tools/classifier_task.h"
 #include "tools/command.h"
 #include "tools/flag_values.h"
-#include "train/classification.h"
-#include "train/confusion_sheet.h"
-#include "train/file_io.h"
+#include "train/files/file_io.h"
 #include "train/picture_batches.h"
+#include "train/probes/classification.h"
+#include "train/probes/confusion_sheet.h"
 
 namespace tessera {
 namespace {

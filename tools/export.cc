@@ -6,7 +6,7 @@
 #include "tools/command.h"
 #include "tools/trained_model.h"
 #include "train/checkpoint.h"
-#include "train/safetensors.h"
+#include "train/files/safetensors.h"
 
 namespace tessera {
 namespace {

@@ -7,11 +7,11 @@
 #include "tools/command.h"
 #include "tools/encoder_task.h"
 #include "tools/flag_values.h"
-#include "train/atomic_file.h"
-#include "train/file_io.h"
-#include "train/npy.h"
+#include "train/files/atomic_file.h"
+#include "train/files/file_io.h"
+#include "train/files/npy.h"
+#include "train/files/safetensors.h"
 #include "train/picture_batches.h"
-#include "train/safetensors.h"
 
 namespace tessera {
 namespace {

@@ -6,10 +6,10 @@
 #include "engine/error.h"
 #include "tools/command.h"
 #include "train/checkpoint.h"
-#include "train/file_io.h"
+#include "train/files/file_io.h"
+#include "train/files/torch_file.h"
 #include "train/naming_file.h"
 #include "train/published.h"
-#include "train/torch_file.h"
 
 namespace tessera {
 namespace {

@@ -9,8 +9,8 @@
 #include "tools/classifier_task.h"
 #include "tools/command.h"
 #include "tools/flag_values.h"
-#include "train/classification.h"
 #include "train/picture_batches.h"
+#include "train/probes/classification.h"
 
 namespace tessera {
 namespace {

@@ -8,11 +8,11 @@
 #include "tools/command.h"
 #include "tools/encoder_task.h"
 #include "tools/flag_values.h"
-#include "train/classification.h"
-#include "train/linear_probe.h"
-#include "train/neighbours.h"
 #include "train/picture_batches.h"
-#include "train/ridge.h"
+#include "train/probes/classification.h"
+#include "train/probes/linear_probe.h"
+#include "train/probes/neighbours.h"
+#include "train/probes/ridge.h"
 #include "train/work_progress.h"
 
 namespace tessera {

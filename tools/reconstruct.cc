@@ -6,7 +6,7 @@
 #include "tools/command.h"
 #include "tools/flag_values.h"
 #include "tools/reconstruction_task.h"
-#include "train/file_io.h"
+#include "train/files/file_io.h"
 #include "train/picture_batches.h"
 
 namespace tessera {

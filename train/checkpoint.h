@@ -15,7 +15,7 @@
 
 #include "nn/module.h"
 #include "train/adamw.h"
-#include "train/safetensors.h"
+#include "train/files/safetensors.h"
 
 namespace tessera {
 

@@ -6,7 +6,7 @@
 #include <map>
 
 #include "engine/error.h"
-#include "train/atomic_file.h"
+#include "train/files/atomic_file.h"
 #include "train/svg.h"
 
 namespace tessera {

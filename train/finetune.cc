@@ -9,10 +9,10 @@
 #include "models/flops.h"
 #include "models/names.h"
 #include "models/transfer.h"
-#include "train/classification.h"
 #include "train/naming_file.h"
 #include "train/parameter_groups.h"
 #include "train/picture_batches.h"
+#include "train/probes/classification.h"
 #include "train/vit_fields.h"
 #include "train/work_progress.h"
 
@@ -135,10 +135,10 @@ VitClassifier& FinetuneTask::build(bool checkpoint_activations) {
 void FinetuneTask::say_head_left(const PretrainedEncoder& encoder) {
   if (encoder.classes.empty()) return;
   const bool same = encoder.classes == recipe_.classes;
-  remarks_.push_back(fmt::format("note: the checkpoint's head of {} is left behind, a new one of {} "
-                                 "begins",
-                                 described(encoder.classes),
-                                 same ? "the same classes" : described(recipe_.classes)));
+  remarks_.push_back(fmt::format(
+      "note: the checkpoint's head of {} is left behind, a new one of {} "
+      "begins",
+      described(encoder.classes), same ? "the same classes" : described(recipe_.classes)));
 }
 
 std::vector<ParameterGroup> FinetuneTask::groups() const {

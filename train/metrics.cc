@@ -11,7 +11,7 @@
 #include <system_error>
 
 #include "engine/error.h"
-#include "train/atomic_file.h"
+#include "train/files/atomic_file.h"
 
 namespace tessera {
 namespace {

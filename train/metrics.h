@@ -8,7 +8,7 @@
 #include <utility>
 #include <vector>
 
-#include "train/file_io.h"
+#include "train/files/file_io.h"
 #include "train/tensorboard.h"
 
 namespace tessera {

@@ -3,8 +3,8 @@
 
 #include "engine/error.h"
 #include "models/transfer.h"
+#include "train/files/fnv.h"
 #include "train/finetune.h"
-#include "train/fnv.h"
 #include "train/pretrain_beit.h"
 #include "train/pretrain_mae.h"
 

@@ -15,8 +15,8 @@
 #include <system_error>
 
 #include "engine/error.h"
-#include "train/atomic_file.h"
-#include "train/safetensors.h"
+#include "train/files/atomic_file.h"
+#include "train/files/safetensors.h"
 
 namespace tessera {
 namespace {

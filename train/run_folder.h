@@ -9,7 +9,7 @@
 #include <string>
 #include <vector>
 
-#include "train/file_io.h"
+#include "train/files/file_io.h"
 
 namespace tessera {
 

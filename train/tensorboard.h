@@ -10,7 +10,7 @@
 #include <string_view>
 #include <utility>
 
-#include "train/file_io.h"
+#include "train/files/file_io.h"
 
 namespace tessera {
 

@@ -8,9 +8,9 @@
 #include "autograd/tape.h"
 #include "engine/raw.h"
 #include "train/checkpoint.h"
-#include "train/fnv.h"
+#include "train/files/fnv.h"
+#include "train/files/safetensors.h"
 #include "train/picture_batches.h"
-#include "train/safetensors.h"
 #include "train/work_progress.h"
 
 namespace tessera {

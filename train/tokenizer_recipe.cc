@@ -5,7 +5,7 @@
 
 #include "engine/raw.h"
 #include "train/checkpoint.h"
-#include "train/fnv.h"
+#include "train/files/fnv.h"
 #include "train/naming_file.h"
 
 namespace tessera {

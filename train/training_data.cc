@@ -3,7 +3,7 @@
 
 #include <functional>
 
-#include "train/fnv.h"
+#include "train/files/fnv.h"
 
 namespace tessera {
 namespace {

@@ -10,7 +10,7 @@
 #include "data/decode.h"
 #include "tests/tools/program.h"
 #include "train/checkpoint.h"
-#include "train/safetensors.h"
+#include "train/files/safetensors.h"
 
 namespace tessera {
 namespace {

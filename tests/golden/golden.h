@@ -8,7 +8,7 @@
 #include <string>
 
 #include "engine/tensor.h"
-#include "train/safetensors.h"
+#include "train/files/safetensors.h"
 
 namespace tessera::golden {
 

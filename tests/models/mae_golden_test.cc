@@ -9,7 +9,7 @@
 #include "engine/backend.h"
 #include "models/mae.h"
 #include "tests/ops/worst.h"
-#include "train/safetensors.h"
+#include "train/files/safetensors.h"
 
 namespace tessera {
 namespace {

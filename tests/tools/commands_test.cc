@@ -8,7 +8,7 @@
 #include "models/mae.h"
 #include "models/presets.h"
 #include "tests/tools/program.h"
-#include "train/safetensors.h"
+#include "train/files/safetensors.h"
 
 namespace tessera {
 namespace {

@@ -11,7 +11,7 @@
 #include "data/decode.h"
 #include "data/encode.h"
 #include "tests/tools/program.h"
-#include "train/safetensors.h"
+#include "train/files/safetensors.h"
 
 namespace tessera {
 namespace {

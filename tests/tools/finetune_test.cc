@@ -10,7 +10,7 @@
 #include <sstream>
 
 #include "tests/tools/program.h"
-#include "train/safetensors.h"
+#include "train/files/safetensors.h"
 
 namespace tessera {
 namespace {

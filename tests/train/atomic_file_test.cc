@@ -1,6 +1,6 @@
 // Atomic writes under faults: a full disk, a limit, a failing fsync or rename. The C library's
 // calls are replaced by ones that can be told to fail and note the order in which they come.
-#include "train/atomic_file.h"
+#include "train/files/atomic_file.h"
 
 #include <fcntl.h>
 #include <sched.h>
@@ -16,7 +16,7 @@
 
 #include "tests/train/child.h"
 #include "tests/train/temp_folder.h"
-#include "train/file_io.h"
+#include "train/files/file_io.h"
 #include "train/system.h"
 
 namespace {

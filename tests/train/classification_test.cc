@@ -1,9 +1,9 @@
 // Counting by hand; the confusion matrix as a picture.
-#include "train/classification.h"
+#include "train/probes/classification.h"
 
 #include "data/draw.h"
 #include "tests/train/temp_folder.h"
-#include "train/confusion_sheet.h"
+#include "train/probes/confusion_sheet.h"
 
 namespace tessera {
 namespace {

@@ -1,6 +1,6 @@
 // Features of a set: the encoder's own numbers, the same bits for any threads and any neighbours,
 // in files that others read.
-#include "train/features.h"
+#include "train/probes/features.h"
 
 #include <cstring>
 #include <functional>
@@ -10,9 +10,9 @@
 #include "engine/raw.h"
 #include "models/transfer.h"
 #include "tests/train/temp_folder.h"
-#include "train/attention.h"
-#include "train/npy.h"
+#include "train/files/npy.h"
 #include "train/picture_batches.h"
+#include "train/probes/attention.h"
 
 namespace tessera {
 namespace {

@@ -10,11 +10,11 @@
 #include "engine/raw.h"
 #include "nn/layers.h"
 #include "tests/train/temp_folder.h"
-#include "train/classification.h"
-#include "train/linear_probe.h"
-#include "train/neighbours.h"
-#include "train/ridge.h"
-#include "train/sgd.h"
+#include "train/probes/classification.h"
+#include "train/probes/linear_probe.h"
+#include "train/probes/neighbours.h"
+#include "train/probes/ridge.h"
+#include "train/probes/sgd.h"
 
 namespace tessera {
 namespace {

@@ -4,11 +4,11 @@
 #include "engine/raw.h"
 #include "tests/train/temp_folder.h"
 #include "train/checkpoint.h"
+#include "train/files/safetensors.h"
+#include "train/files/torch_file.h"
 #include "train/pretrain_beit.h"
 #include "train/pretrain_mae.h"
-#include "train/safetensors.h"
 #include "train/tokenizer_recipe.h"
-#include "train/torch_file.h"
 
 namespace tessera {
 namespace {

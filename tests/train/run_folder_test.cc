@@ -11,7 +11,7 @@
 #include <random>
 
 #include "tests/train/temp_folder.h"
-#include "train/safetensors.h"
+#include "train/files/safetensors.h"
 
 namespace tessera {
 namespace {

@@ -1,5 +1,5 @@
 // The safetensors reader believes nothing, the writer's bytes are a function of what is written.
-#include "train/safetensors.h"
+#include "train/files/safetensors.h"
 
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -9,7 +9,7 @@
 #include <numeric>
 
 #include "tests/train/temp_folder.h"
-#include "train/safetensors_header.h"
+#include "train/files/safetensors_header.h"
 #include "train/system.h"
 
 namespace tessera {

@@ -14,7 +14,7 @@
 #include <vector>
 
 #include "tests/train/child.h"
-#include "train/file_io.h"
+#include "train/files/file_io.h"
 
 namespace tessera {
 namespace {

@@ -1,6 +1,6 @@
 // Files of torch.save(), of both containers and several protocols, read back value by value; what
 // is broken or hostile is refused. The files are written by torch_files/make.py.
-#include "train/torch_file.h"
+#include "train/files/torch_file.h"
 
 #include <fmt/ranges.h>
 
@@ -8,7 +8,7 @@
 
 #include "engine/raw.h"
 #include "tests/train/temp_folder.h"
-#include "train/pickle.h"
+#include "train/files/pickle.h"
 
 namespace tessera {
 namespace {

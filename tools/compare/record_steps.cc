@@ -18,8 +18,8 @@
 #include "models/presets.h"
 #include "nn/module.h"
 #include "train/adamw.h"
+#include "train/files/safetensors.h"
 #include "train/recipe.h"
-#include "train/safetensors.h"
 #include "train/schedule.h"
 
 namespace tessera {

@@ -1,6 +1,6 @@
 // Tensors out of a file that PyTorch's torch.save() has written: .pth, .pt, .pkl.
-// Rule: a foreign file is data (train/pickle.h): no class of it is needed and no code of it is run;
-// whatever is wrong with it is one line that names the file.
+// Rule: a foreign file is data (train/files/pickle.h): no class of it is needed and no code of it
+// is run; whatever is wrong with it is one line that names the file.
 #pragma once
 
 #include <map>

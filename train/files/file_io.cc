@@ -1,6 +1,6 @@
 // System calls for whole reads and writes, each failure an Error with the system's reason.
 // Rule: an interrupted or partial call is continued here, so that no caller has to.
-#include "train/file_io.h"
+#include "train/files/file_io.h"
 
 #include <fcntl.h>
 #include <limits.h>

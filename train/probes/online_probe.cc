@@ -1,14 +1,14 @@
-// Features of both sets, then the probes of train/ridge.h and train/neighbours.h.
-#include "train/online_probe.h"
+// Features of both sets, then the probes of train/probes/ridge.h and train/probes/neighbours.h.
+#include "train/probes/online_probe.h"
 
 #include <algorithm>
 
 #include "engine/error.h"
-#include "train/classification.h"
-#include "train/features.h"
-#include "train/neighbours.h"
 #include "train/picture_batches.h"
-#include "train/ridge.h"
+#include "train/probes/classification.h"
+#include "train/probes/features.h"
+#include "train/probes/neighbours.h"
+#include "train/probes/ridge.h"
 
 namespace tessera {
 namespace {

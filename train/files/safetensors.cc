@@ -1,6 +1,6 @@
 // Opening, reading and writing of safetensors files; the header's text is safetensors_header.cc's.
 // Rule: pread and no mapping: a file cut short under the reader is an Error and no crash.
-#include "train/safetensors.h"
+#include "train/files/safetensors.h"
 
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -12,8 +12,8 @@
 #include <cstring>
 #include <tuple>
 
-#include "train/atomic_file.h"
-#include "train/safetensors_header.h"
+#include "train/files/atomic_file.h"
+#include "train/files/safetensors_header.h"
 
 namespace tessera {
 namespace {

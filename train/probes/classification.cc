@@ -1,5 +1,5 @@
 // Counting.
-#include "train/classification.h"
+#include "train/probes/classification.h"
 
 #include <algorithm>
 #include <numeric>

@@ -1,12 +1,12 @@
 // "\x93NUMPY", version, length of the header, a Python dictionary padded to 64 bytes, the data.
-#include "train/npy.h"
+#include "train/files/npy.h"
 
 #include <array>
 #include <string_view>
 
 #include "engine/error.h"
 #include "engine/raw.h"
-#include "train/atomic_file.h"
+#include "train/files/atomic_file.h"
 
 namespace tessera {
 namespace {

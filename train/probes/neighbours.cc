@@ -1,5 +1,5 @@
 // One product for all angles of some queries, then a partial sort for each.
-#include "train/neighbours.h"
+#include "train/probes/neighbours.h"
 
 #include <algorithm>
 #include <cmath>

@@ -1,5 +1,5 @@
 // Two containers (a zip archive, or pickles one after another), one way to the tensors in them.
-#include "train/torch_file.h"
+#include "train/files/torch_file.h"
 
 #include <minizip/unzip.h>
 
@@ -12,9 +12,9 @@
 
 #include "engine/backend.h"
 #include "engine/error.h"
-#include "train/file_io.h"
+#include "train/files/file_io.h"
+#include "train/files/pickle.h"
 #include "train/naming_file.h"
-#include "train/pickle.h"
 
 namespace tessera {
 namespace {

@@ -1,5 +1,5 @@
 // g += decay w; LARS: g *= trust |w| / |g|; m = momentum m + g; w -= lr m.
-#include "train/sgd.h"
+#include "train/probes/sgd.h"
 
 #include <cmath>
 

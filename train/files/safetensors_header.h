@@ -7,7 +7,7 @@
 #include <string_view>
 #include <vector>
 
-#include "train/safetensors.h"
+#include "train/files/safetensors.h"
 
 namespace tessera {
 

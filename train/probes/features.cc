@@ -1,5 +1,5 @@
 // Batch after batch into one table.
-#include "train/features.h"
+#include "train/probes/features.h"
 
 #include <cstring>
 

@@ -1,6 +1,6 @@
 // Hidden file, fsync, rename, fsync of the folder: the four steps of a durable replacement.
 // Rule: the order is the promise; nothing is left out to save time.
-#include "train/atomic_file.h"
+#include "train/files/atomic_file.h"
 
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -11,7 +11,7 @@
 #include <filesystem>
 
 #include "engine/error.h"
-#include "train/file_io.h"
+#include "train/files/file_io.h"
 
 namespace tessera {
 namespace {

@@ -1,5 +1,5 @@
 // Names to the left and above, cells in shades of blue.
-#include "train/confusion_sheet.h"
+#include "train/probes/confusion_sheet.h"
 
 #include <algorithm>
 #include <cmath>

@@ -1,5 +1,5 @@
 // The normal equations, and conjugate gradients (Hestenes and Stiefel, 1952) on them.
-#include "train/ridge.h"
+#include "train/probes/ridge.h"
 
 #include <algorithm>
 #include <cmath>
@@ -8,7 +8,7 @@
 #include "autograd/tape.h"
 #include "engine/error.h"
 #include "engine/raw.h"
-#include "train/classification.h"
+#include "train/probes/classification.h"
 
 namespace tessera {
 namespace {

@@ -1,6 +1,6 @@
 // The header's grammar as a small state machine fed by the JSON library's tokens, and its writer.
 // Rule: what is not expected is refused with the tensor's name; names are quoted in messages.
-#include "train/safetensors_header.h"
+#include "train/files/safetensors_header.h"
 
 #include <algorithm>
 #include <array>

@@ -1,5 +1,5 @@
 // Probabilities out of the encoder, shades onto pictures.
-#include "train/attention.h"
+#include "train/probes/attention.h"
 
 #include <algorithm>
 

@@ -1,6 +1,6 @@
 // A machine of one stack, one stack of marks and a memo, as pickle.py describes it.
 // Rule: every length is checked against what is left before it is believed.
-#include "train/pickle.h"
+#include "train/files/pickle.h"
 
 #include <bit>
 #include <cstring>

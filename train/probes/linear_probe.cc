@@ -1,5 +1,5 @@
 // A model of two layers and its short training.
-#include "train/linear_probe.h"
+#include "train/probes/linear_probe.h"
 
 #include <algorithm>
 #include <cmath>
@@ -13,9 +13,9 @@
 #include "engine/raw.h"
 #include "nn/init.h"
 #include "nn/layers.h"
-#include "train/classification.h"
+#include "train/probes/classification.h"
+#include "train/probes/sgd.h"
 #include "train/schedule.h"
-#include "train/sgd.h"
 
 namespace tessera {
 namespace {

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "data/image.h"
-#include "train/classification.h"
+#include "train/probes/classification.h"
 
 namespace tessera {
 

@@ -14,7 +14,7 @@
 
 #include "engine/dtype.h"
 #include "engine/shape.h"
-#include "train/file_io.h"
+#include "train/files/file_io.h"
 
 namespace tessera {
 
