@@ -15,6 +15,7 @@
 #include "models/dalle.h"
 #include "models/dvae.h"
 #include "nn/init.h"
+#include "tests/nn/state_of.h"
 
 namespace tessera {
 namespace {
@@ -89,12 +90,6 @@ void randomize(Module& module, uint64_t seed) {
     t = raw::uniform(t.shape(), init::weight_key(seed, index++), -bound, bound, DType::kF64);
     set_requires_grad(t);
   });
-}
-
-std::map<std::string, Tensor> state_of(const Module& module) {
-  std::map<std::string, Tensor> state;
-  for (const auto& [name, tensor] : module.state_dict()) state[name] = tensor;
-  return state;
 }
 
 TEST_CASE("DALL-E's halves have the published names and counts") {
