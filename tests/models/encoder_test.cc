@@ -3,7 +3,6 @@
 #include "models/encoder.h"
 
 #include <catch2/catch.hpp>
-#include <cmath>
 
 #include "autograd/functions.h"
 #include "models/transfer.h"
