@@ -30,11 +30,6 @@ bool order_is_fixed() {
   return fixed;
 }
 
-template <class T>
-void clear(int64_t m, int64_t n, T* c, int64_t ldc) {
-  for (int64_t i = 0; i < m; ++i) std::fill_n(c + i * ldc, n, T(0));
-}
-
 // Both operands as oneDNN reads them.
 void call_sgemm(int64_t m, int64_t n, int64_t k, Matrix<float> a, Matrix<float> b, bool accumulate,
                 float* c, int64_t ldc) {

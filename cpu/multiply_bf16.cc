@@ -1,6 +1,8 @@
 // bf16 products: oneDNN's own where the processor gains by them, else widened and done in f32.
-// Rule: what oneDNN sees is row-major, so that its order of sums follows from the shape alone.
+// Rule: what oneDNN sees is row-major and goes to one of its kernels, however long the rows are, so
+// that the order of sums follows from the shape alone.
 #include <dnnl.hpp>
+#include <string_view>
 #include <unordered_map>
 
 #include "cpu/multiply.h"
@@ -47,8 +49,13 @@ struct Product {
       sum.append_sum(1.0f);
       attributes.set_post_ops(sum);
     }
-    primitive = dnnl::matmul(dnnl::matmul::primitive_desc(
-        dnnl::matmul::desc(a.get_desc(), b.get_desc(), c.get_desc()), attributes, engine()));
+    const dnnl::matmul::desc desc(a.get_desc(), b.get_desc(), c.get_desc());  // outlives the search
+    dnnl::matmul::primitive_desc plan(desc, attributes, engine());
+    // Its first choice ("brg:") is for rows without gaps alone: a tile of a wider matrix would get
+    // the second, and other bits than the same numbers by themselves.
+    while (std::string_view(plan.impl_info_str()).starts_with("brg:") && plan.next_impl()) {
+    }
+    primitive = dnnl::matmul(plan);
   }
 
   static dnnl::memory::desc matrix(int64_t rows, int64_t cols, int64_t stride,
@@ -86,6 +93,11 @@ bool bf16_products_pay() {
 
 void multiply_bf16(int64_t m, int64_t n, int64_t k, Matrix<BFloat16> a, Matrix<BFloat16> b,
                    bool accumulate, float* c, int64_t ldc) {
+  if (m == 0 || n == 0) return;
+  if (k == 0) {  // oneDNN divides by it
+    if (!accumulate) clear(m, n, c, ldc);
+    return;
+  }
   a = row_major(a, m, k, kLeftCopy);
   b = row_major(b, k, n, kRightCopy);
   Product& product = product_for({m, n, k, a.row, b.row, ldc, accumulate});

@@ -1,4 +1,5 @@
-// Copies of matrices in one layout, whatever the operand's: row-major, padded with zeros.
+// Copies of matrices in one layout, whatever the operand's: row-major, padded with zeros; and rows
+// of zeros, which are a product over nothing.
 #pragma once
 
 #include <algorithm>
@@ -13,6 +14,11 @@ namespace tessera::cpu {
 template <class T>
 bool readable(Matrix<T> a, int64_t rows, int64_t cols) {
   return a.col == 1 ? a.row >= cols : a.row == 1 && a.col >= rows;
+}
+
+template <class T>
+void clear(int64_t m, int64_t n, T* c, int64_t ldc) {
+  for (int64_t i = 0; i < m; ++i) std::fill_n(c + i * ldc, n, T(0));
 }
 
 // A row-major copy of a (rows, cols), with zeros up to (padded_rows, padded_cols).

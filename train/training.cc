@@ -16,7 +16,7 @@
 #include "train/files/atomic_file.h"
 #include "train/limits.h"
 #include "train/metrics.h"
-#include "train/probes/online_probe.h"
+#include "train/online_probe.h"
 #include "train/profile.h"
 #include "train/progress.h"
 #include "train/run_folder.h"

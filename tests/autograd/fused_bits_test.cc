@@ -1,6 +1,7 @@
 // Fused ops give the bits of the compositions they replace, results and gradients, in f32 and f64
 // and as a step under autocast calls them, on default_device(): at sizes round a warp, a chunk of
-// rows, a block of columns and the longest row of a warp.
+// rows, a block of columns and the longest row of a warp. What differs is named where it does: in
+// 16 bits a fused op rounds once, at its end.
 #include <catch2/catch.hpp>
 #include <functional>
 #include <vector>
@@ -102,6 +103,25 @@ TEST_CASE("bias_gelu is an addition and a gelu") {
         [](const Tensors& in) { return gelu(in[0] + in[1]); },
         {random({rows, width}, dtype, 1), random({width}, dtype, 2)});
   });
+}
+
+// A 16-bit product's rows and an f32 bias, as under autocast, or one of 16 bits. The composition
+// that rounds its sum to 16 bits as well is less exact, and other bits.
+TEST_CASE("bias_gelu of 16 bits is the addition and the gelu in f32, rounded once") {
+  for (const DType low : {DType::kBF16, DType::kF16}) {
+    for (const DType bias : {DType::kF32, low}) {
+      for (const int64_t width : kWidths) {
+        if (width == 1) continue;
+        check_same_bits(
+            fmt::format("{} and {} ({},)", name_of(low), name_of(bias), width),
+            [](const Tensors& in) { return bias_gelu(in[0], in[1]); },
+            [&](const Tensors& in) {
+              return to(gelu(to(in[0], DType::kF32) + to(in[1], DType::kF32)), low);
+            },
+            {random({67, width}, low, 1), random({width}, bias, 2)});
+      }
+    }
+  }
 }
 
 // On the CPU alone: a library on a device may take another algorithm for a product with a bias.

@@ -3,35 +3,16 @@
 #include "models/encoder.h"
 
 #include <catch2/catch.hpp>
-#include <cmath>
 
 #include "autograd/functions.h"
 #include "models/transfer.h"
 #include "tests/models/small_beit.h"
+#include "tests/models/small_classifier.h"
 #include "tests/models/small_mae.h"
+#include "tests/nn/state_of.h"
 
 namespace tessera {
 namespace {
-
-std::map<std::string, Tensor> state_of(const Module& module) {
-  std::map<std::string, Tensor> state;
-  for (const auto& [name, tensor] : module.state_dict()) state[name] = tensor;
-  return state;
-}
-
-void check_close(const Tensor& have, const Tensor& want) {
-  REQUIRE(have.shape() == want.shape());
-  const auto h = have.to_vector<float>(), w = want.to_vector<float>();
-  for (size_t i = 0; i < w.size(); ++i) CHECK(h[i] == Approx(w[i]).margin(1e-6));
-}
-
-ClassifierConfig classifier_of(const VitConfig& encoder, Pooling pooling) {
-  ClassifierConfig config;
-  static_cast<VitConfig&>(config) = encoder;
-  config.classes = 5;
-  config.pooling = pooling;
-  return config;
-}
 
 // Weights in f32 that hide nothing behind a zero.
 void randomize_f32(Module& model) {

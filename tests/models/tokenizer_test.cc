@@ -15,6 +15,7 @@
 #include "models/dalle.h"
 #include "models/dvae.h"
 #include "nn/init.h"
+#include "tests/nn/state_of.h"
 
 namespace tessera {
 namespace {
@@ -91,12 +92,6 @@ void randomize(Module& module, uint64_t seed) {
   });
 }
 
-std::map<std::string, Tensor> state_of(const Module& module) {
-  std::map<std::string, Tensor> state;
-  for (const auto& [name, tensor] : module.state_dict()) state[name] = tensor;
-  return state;
-}
-
 TEST_CASE("DALL-E's halves have the published names and counts") {
   const DalleConfig config;  // 8192 tokens, width 256
   const DalleHalf encoder(config, DalleHalf::kEncoder), decoder(config, DalleHalf::kDecoder);
@@ -152,6 +147,54 @@ TEST_CASE("DALL-E's encoder is its formula") {
   REQUIRE(logits.shape() == Shape{1, 6, 1, 2});
   const auto have = logits.to_vector<double>();
   for (size_t i = 0; i < have.size(); ++i) CHECK(have[i] == Approx(x.values[i]).margin(1e-12));
+}
+
+// Each pixel twice, down and across.
+Planes doubled(const Planes& x) {
+  Planes y{x.channels, 2 * x.height, 2 * x.width, {}};
+  for (int64_t c = 0; c < y.channels; ++c) {
+    for (int64_t i = 0; i < y.height; ++i) {
+      for (int64_t j = 0; j < y.width; ++j) y.values.push_back(x.at(c, i / 2, j / 2));
+    }
+  }
+  return y;
+}
+
+TEST_CASE("DALL-E's decoder is its formula") {
+  DalleConfig config = small_dalle();
+  config.blocks_per_group = 2;
+  Dalle model(config);
+  randomize(model.decoder(), 4);
+  const auto w = state_of(model.decoder());
+  const auto conv = [&](const Planes& in, const std::string& name, int64_t pad) {
+    return convolve(in, w.at(name + ".w"), w.at(name + ".b"), 1, pad);
+  };
+  const Tensor mixture = softmax(raw::uniform({1, 6, 1, 2}, {5, 0, 0}, -3, 3, DType::kF64), 1);
+  Planes x = conv({6, 1, 2, mixture.to_vector<double>()}, "blocks.input", 0);
+  for (int group = 1; group <= 4; ++group) {
+    if (group > 1) x = doubled(x);
+    for (int index = 1; index <= 2; ++index) {
+      const std::string block =
+          "blocks.group_" + std::to_string(group) + ".block_" + std::to_string(index) + ".";
+      Planes y = x;
+      for (int i = 1; i <= 4; ++i) {  // here the first of four is 1 x 1
+        y = conv(relu_of(y), block + "res_path.conv_" + std::to_string(i), i == 1 ? 0 : 1);
+      }
+      if (index == 1) x = conv(x, block + "id_path", 0);
+      for (size_t i = 0; i < x.values.size(); ++i) x.values[i] += y.values[i] / 64;  // 8 blocks
+    }
+  }
+  x = conv(relu_of(x), "blocks.output.conv", 0);
+  const Tensor painted = model.paint(mixture).detach();
+  REQUIRE(painted.shape() == Shape{1, 6, 8, 16});
+  const auto have = painted.to_vector<double>(), seen = model.picture(painted).to_vector<double>();
+  REQUIRE(seen.size() == have.size() / 2);  // the means alone are seen
+  for (size_t i = 0; i < have.size(); ++i) {
+    CHECK(have[i] == Approx(x.values[i]).epsilon(1e-10).margin(1e-12));
+    if (i >= seen.size()) continue;
+    const double level = (1 / (1 + std::exp(-x.values[i])) - 0.1) / 0.8;
+    CHECK(seen[i] == Approx(std::clamp(level, 0.0, 1.0)).epsilon(1e-10).margin(1e-12));
+  }
 }
 
 TEST_CASE("DALL-E's loss is the negative logarithm of the logit-Laplace density") {

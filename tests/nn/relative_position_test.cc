@@ -2,13 +2,13 @@
 #include "nn/relative_position.h"
 
 #include <catch2/catch.hpp>
-#include <map>
 
 #include "autograd/functions.h"
 #include "autograd/tape.h"
 #include "engine/raw.h"
 #include "nn/init.h"
 #include "nn/transformer.h"
+#include "tests/nn/state_of.h"
 
 namespace tessera {
 namespace {
@@ -19,12 +19,6 @@ void randomize(Module& module, uint64_t seed) {
     const RandomKey key = init::weight_key(seed, index++);
     if (kind != StateKind::kBuffer) tensor = raw::uniform(tensor.shape(), key, -1, 1, DType::kF64);
   });
-}
-
-std::map<std::string, Tensor> state_of(const Module& module) {
-  std::map<std::string, Tensor> state;
-  for (const auto& [name, tensor] : module.state_dict()) state[name] = tensor;
-  return state;
 }
 
 void check_equal(const Tensor& a, const Tensor& b) {

@@ -1,5 +1,5 @@
 // Features of both sets, then the probes of train/probes/ridge.h and train/probes/neighbours.h.
-#include "train/probes/online_probe.h"
+#include "train/online_probe.h"
 
 #include <algorithm>
 

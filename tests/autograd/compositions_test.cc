@@ -1,4 +1,5 @@
-// Fused ops against the compositions they replace: values and every gradient, in f64.
+// Compound ops against the plain ones they are made of: values and every gradient, in f64. Ops that
+// are held to their composition bit by bit are in fused_bits_test.cc.
 #include <catch2/catch.hpp>
 #include <cmath>
 #include <functional>
@@ -15,7 +16,8 @@ namespace {
 using Function = std::function<Tensor(const std::vector<Tensor>&)>;
 
 // Both on the same inputs and the same upstream gradient, within 1e-12 of the largest.
-void check_same(const std::vector<Shape>& shapes, const Function& fused, const Function& composed) {
+void check_same(const std::vector<Shape>& shapes, const Function& compound,
+                const Function& composed) {
   std::vector<Tensor> inputs;
   for (size_t i = 0; i < shapes.size(); ++i) {
     inputs.push_back(
@@ -23,7 +25,7 @@ void check_same(const std::vector<Shape>& shapes, const Function& fused, const F
     set_requires_grad(inputs.back());
   }
   std::vector<std::vector<double>> results[2];
-  for (const Function* f : {&fused, &composed}) {
+  for (const Function* f : {&compound, &composed}) {
     const Tensor y = (*f)(inputs);
     backward(y, raw::normal(y.shape(), RandomKey{4, 0, 0}, 0, 1, DType::kF64));
     auto& result = results[f == &composed];
@@ -85,15 +87,32 @@ TEST_CASE("an input that is made again gives the gradients of one that is kept")
   CHECK(kept_by(wide) + 64 * 256 * 4 <= kept_by(wide - 1));
 }
 
+// Kernels work in tiles of 32 queries and keys: less than one, two and a rest, a picture's.
 TEST_CASE("attention is two products around a softmax") {
-  const double scale = 0.3;
-  const std::vector<Shape> shapes = {{2, 3, 17, 8}, {2, 3, 19, 8}, {2, 3, 19, 8}, {1, 3, 17, 19}};
-  check_same(
-      shapes, [=](const auto& in) { return attention(in[0], in[1], in[2], in[3], scale); },
-      [=](const auto& in) {
-        const Tensor scores = matmul(in[0], transpose(in[1], -1, -2)) * scale + in[3];
-        return matmul(softmax(scores, -1), in[2]);
-      });
+  struct Size {
+    int64_t batch, heads, queries, keys, width;
+  };
+  for (const Size& s :
+       {Size{2, 3, 17, 19, 8}, {2, 3, 65, 65, 24}, {1, 2, 33, 65, 8}, {1, 2, 197, 197, 64}}) {
+    const double scale = 1 / std::sqrt(double(s.width));
+    const Shape keys = {s.batch, s.heads, s.keys, s.width};
+    const std::vector<Shape> plain = {{s.batch, s.heads, s.queries, s.width}, keys, keys};
+    std::vector<Shape> with_bias = plain;
+    with_bias.push_back({1, s.heads, s.queries, s.keys});
+    for (const std::vector<Shape>& shapes : {plain, with_bias}) {
+      const bool bias = shapes.size() == 4;
+      INFO(s.queries << " queries, " << s.keys << " keys" << (bias ? ", with a bias" : ""));
+      check_same(
+          shapes,
+          [=](const auto& in) {
+            return attention(in[0], in[1], in[2], bias ? in[3] : Tensor(), scale);
+          },
+          [=](const auto& in) {
+            const Tensor scores = matmul(in[0], transpose(in[1], -1, -2)) * scale;
+            return matmul(softmax(bias ? scores + in[3] : scores, -1), in[2]);
+          });
+    }
+  }
 }
 
 TEST_CASE("attention on strided views of one product, as a transformer calls it") {
