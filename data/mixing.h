@@ -41,8 +41,8 @@ Mix draw_mix(const MixOptions& options, int height, int width, PhiloxStream& ran
 void mix_images(const Mix& mix, const Shape& shape, float* images);
 
 // Targets (B, classes) f32 of a batch mixed so: each label's mass is 1 - smoothing, the smoothing
-// is spread over all classes. label_smoothing is one that MixOptions::check() lets pass. Error for a
-// label that is no class.
+// is spread over all classes. label_smoothing is one that MixOptions::check() lets pass. Error for
+// a label that is no class.
 Tensor mixed_targets(const Mix& mix, const std::vector<int64_t>& labels, int64_t classes,
                      double label_smoothing);
 

@@ -197,6 +197,7 @@ struct StepBench {
                  {"steps", "", steps},
                  {"threads", "", num_threads()},
                  {"device", "", name_of(device)},
+                 {"processor", "processor", backend(device).describe()},
                  {"graph", "", measured.recorded ? "on" : "off"},
                  {"skipped_updates", "", measured.skipped},
                  {"step_s", "step", step, fmt::format("s   ({} of {})", kind, steps), 3},

@@ -32,8 +32,8 @@ class BeitFlags : public TrainingFlags {
  public:
   explicit BeitFlags(CLI::App& app) : TrainingFlags(app, recipe), app_(app) {
     add_data_flags();
-    replace_default("--color-jitter",
-                    fmt::format("[default: {} with crop-flip, else 0]", BeitRecipe::kReferenceJitter));
+    replace_default("--color-jitter", fmt::format("[default: {} with crop-flip, else 0]",
+                                                  BeitRecipe::kReferenceJitter));
     add_normalisation_flags();
     begin_group("Model");
     add("arch", "NAME", fmt::format("{}", fmt::join(beit_preset_names(), ", ")), recipe.arch);
@@ -41,9 +41,9 @@ class BeitFlags : public TrainingFlags {
     add_token_flags();
     add_schedule_flags();
     add_optimiser_flags();
-    replace_default("--clip-grad",
-                    fmt::format("[default: {}, vit_large {}]", BeitRecipe::reference_clip("vit_base"),
-                                BeitRecipe::reference_clip("vit_large")));
+    replace_default("--clip-grad", fmt::format("[default: {}, vit_large {}]",
+                                               BeitRecipe::reference_clip("vit_base"),
+                                               BeitRecipe::reference_clip("vit_large")));
     add_run_flags();
   }
 

@@ -37,11 +37,12 @@ OpenedCheckpoint open_checkpoint(const CheckpointFlags& flags) {
   if (!flags.arch.empty()) mae_preset(flags.arch);  // names the mistake when there is none
   const std::string path = flags.path();
   OpenedCheckpoint opened{path, Checkpoint(path), {}};
-  TESSERA_CHECK_USAGE(task_of(opened.file.recipe()) != BeitRecipe().task(),
-                      "{}: a BEiT guesses tokens and draws no pixels: prediction-*.png in its run's "
-                      "folder shows its guesses, the evaluations in metrics.jsonl and --probe-every "
-                      "judge it",
-                      path);
+  TESSERA_CHECK_USAGE(
+      task_of(opened.file.recipe()) != BeitRecipe().task(),
+      "{}: a BEiT guesses tokens and draws no pixels: prediction-*.png in its run's "
+      "folder shows its guesses, the evaluations in metrics.jsonl and --probe-every "
+      "judge it",
+      path);
   read_recipe(opened.recipe, opened.file);
   naming_file(path, [&] { opened.recipe.check(); });
   TESSERA_CHECK_USAGE(flags.arch.empty() || flags.arch == opened.recipe.arch,

@@ -98,10 +98,10 @@ void MaskRatio::heard(const StepPlace& place, double loss) {
   if (!std::isnan(losses[kFirst])) return;
   losses[kFirst] = losses[kLast];
   if (options_.loss_end >= 0 && losses[kFirst] <= options_.loss_end) {
-    remarks_.push_back(
-        fmt::format("note: --mask-loss-end {}: the first loss, {:.4f}, is no higher; the mask ratio "
-                    "goes from {} to {} at once",
-                    options_.loss_end, losses[kFirst], start_, options_.end));
+    remarks_.push_back(fmt::format(
+        "note: --mask-loss-end {}: the first loss, {:.4f}, is no higher; the mask ratio "
+        "goes from {} to {} at once",
+        options_.loss_end, losses[kFirst], start_, options_.end));
   }
 }
 

@@ -1,6 +1,6 @@
 // Messages that name the file which is to blame.
-// Rule: what a user did wrong stays a UsageError and what failed an Error: the program's exit status
-// hangs on it.
+// Rule: what a user did wrong stays a UsageError and what failed an Error: the program's exit
+// status hangs on it.
 #pragma once
 
 #include <string>

@@ -18,7 +18,8 @@ std::vector<ParameterGroup> vit_parameter_groups(const Module& model, int64_t de
     if (!requires_grad(tensor)) continue;
     const int64_t layer = layer_of(name, depth);
     const bool decayed = tensor.ndim() > 1 && name != "pos_embed" && name != "cls_token";
-    const std::string label = fmt::format("layer {}, {}", layer, decayed ? "decayed" : "not decayed");
+    const std::string label =
+        fmt::format("layer {}, {}", layer, decayed ? "decayed" : "not decayed");
     auto group = std::find_if(groups.begin(), groups.end(),
                               [&](const ParameterGroup& g) { return g.label == label; });
     if (group == groups.end()) {

@@ -1,5 +1,5 @@
-// A vision transformer's parameters as the optimizer wants them grouped: which learns at which rate,
-// and which decays. As in MAE's and BEiT's scripts.
+// A vision transformer's parameters as the optimizer wants them grouped: which learns at which
+// rate, and which decays. As in MAE's and BEiT's scripts.
 #pragma once
 
 #include <cstdint>

@@ -18,7 +18,7 @@ struct PretrainedEncoder {
   std::string arch;
   VitConfig config;  // of the tower as it was trained, for the pictures that it was trained on
   FinalNorm final_norm;
-  std::vector<float> mean, std;  // that the encoder expects, one a channel
+  std::vector<float> mean, std;      // that the encoder expects, one a channel
   std::vector<std::string> classes;  // of the head that a fine-tuning put on it; else empty
   // Which weights these are: task, step and a sum over the recipe, of which they are a function.
   std::string id;

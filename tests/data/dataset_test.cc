@@ -72,7 +72,8 @@ TEST_CASE("One subfolder a class, as ImageFolder reads it", "[folder]") {
   CHECK(set.label(1) == 0);
   CHECK(set.label(2) == 1);
   CHECK(set.picture(3) == numbered_picture(1, 4, 6));
-  CHECK(set.note() == "note: " + folder.path() + ": 1 picture beside the class folders is not used");
+  CHECK(set.note() ==
+        "note: " + folder.path() + ": 1 picture beside the class folders is not used");
   folder.add("loose too.png", png(7));
   CHECK_THAT(open_data(folder.path(), 0.5, 8, 8).train->note(),
              Contains("2 pictures beside the class folders are not used"));

@@ -196,12 +196,16 @@ TEST_CASE("Mixing that makes no sense is refused before anything is read", "[loa
   };
   refused("pictures of 3 classes for targets of 2", [](DataOptions& o) { o.classes = 2; });
   refused("-1", [](DataOptions& o) { o.classes = -1; });
-  refused("--mixup and --cutmix must be 0 or from 0.001 to 1000, got -1", [](DataOptions& o) { o.mix.mixup_alpha = -1; });
-  refused("--label-smoothing must be in [0, 1), got 1", [](DataOptions& o) { o.mix.label_smoothing = 1; });
+  refused("--mixup and --cutmix must be 0 or from 0.001 to 1000, got -1",
+          [](DataOptions& o) { o.mix.mixup_alpha = -1; });
+  refused("--label-smoothing must be in [0, 1), got 1",
+          [](DataOptions& o) { o.mix.label_smoothing = 1; });
   refused("1.5", [](DataOptions& o) { o.mix.probability = 1.5; });
-  refused("--rand-augment must be in [0, 10], got 11", [](DataOptions& o) { o.rand_augment = RandAugment{.magnitude = 11}; });
+  refused("--rand-augment must be in [0, 10], got 11",
+          [](DataOptions& o) { o.rand_augment = RandAugment{.magnitude = 11}; });
   refused("-2 operations", [](DataOptions& o) { o.rand_augment = RandAugment{.operations = -2}; });
-  refused("--random-erasing must be in [0, 1], got 2", [](DataOptions& o) { o.erasing = RandomErasing{.probability = 2}; });
+  refused("--random-erasing must be in [0, 1], got 2",
+          [](DataOptions& o) { o.erasing = RandomErasing{.probability = 2}; });
   refused("0.5 to 0.2", [](DataOptions& o) { o.erasing = RandomErasing{.area = {0.5, 0.2}}; });
 }
 

@@ -15,6 +15,7 @@
 #include "train/pretrain_mae.h"
 #include "train/pretrained.h"
 #include "train/step.h"
+#include "train/training_data.h"
 
 namespace tessera {
 namespace {
@@ -188,7 +189,8 @@ TEST_CASE("classes are needed, and stay what they were") {
   FinetuneTask task(small_recipe());
   CHECK_THAT(error_of([&] { task.take_classes({}, "pics/"); }),
              Catch::Contains("--data pics/: these pictures have no classes"));
-  CHECK(error_of([&] { task.take_classes({"bee"}, "pics"); }).find("only one class") != std::string::npos);
+  CHECK(error_of([&] { task.take_classes({"bee"}, "pics"); }).find("only one class") !=
+        std::string::npos);
   // A recipe could not hold it: nothing is trained that cannot be saved.
   CHECK_THROWS_AS(task.take_classes({"bee", "caf\xe9"}, "pics"), UsageError);
   CHECK(error_of([&] {
@@ -215,7 +217,7 @@ TEST_CASE("what the recipe says of the pictures reaches the loader") {
   recipe.random_erasing = 0.5;
   FinetuneTask task(recipe);
   task.take_classes(kNames, "pics");
-  DataOptions reading;
+  DataOptions reading = reading_of(task.recipe());
   task.configure(reading);
   CHECK(reading.classes == 3);
   CHECK(reading.mix.mixup_alpha == 0.3);
@@ -224,7 +226,7 @@ TEST_CASE("what the recipe says of the pictures reaches the loader") {
   CHECK(reading.rand_augment.value().magnitude == 7);
   CHECK(reading.erasing.value().probability == 0.5);
   task.recipe().rand_augment = task.recipe().random_erasing = 0;
-  DataOptions plain;
+  DataOptions plain = reading_of(task.recipe());
   task.configure(plain);
   CHECK_FALSE(plain.rand_augment.has_value());
   CHECK_FALSE(plain.erasing.has_value());
