@@ -6,11 +6,17 @@
 
 #include "data/augment.h"
 #include "engine/error.h"
+#include "engine/words.h"
 
 namespace tessera {
 namespace {
 
 constexpr int kMaxShift = 2;
+
+constexpr Word<Augment> kAugments[] = {{Augment::kNone, "none"},
+                                       {Augment::kFlip, "flip"},
+                                       {Augment::kCropFlip, "crop-flip"},
+                                       {Augment::kShiftFlip, "shift-flip"}};
 
 // The first view's placement in the second view's pixels.
 Placement scaled(const Placement& p, const AugmentOptions& o) {
@@ -23,26 +29,9 @@ Placement scaled(const Placement& p, const AugmentOptions& o) {
 }  // namespace
 
 Augment augment_from_name(std::string_view name) {
-  for (Augment a : {Augment::kNone, Augment::kFlip, Augment::kCropFlip, Augment::kShiftFlip}) {
-    if (name == name_of(a)) return a;
-  }
-  throw UsageError(
-      fmt::format("[data] no augmentation '{}': none, flip, crop-flip or shift-flip", name));
+  return choice_for(kAugments, "augmentation", name);
 }
-
-const char* name_of(Augment augment) {
-  switch (augment) {
-    case Augment::kNone:
-      return "none";
-    case Augment::kFlip:
-      return "flip";
-    case Augment::kCropFlip:
-      return "crop-flip";
-    case Augment::kShiftFlip:
-      break;
-  }
-  return "shift-flip";
-}
+const char* name_of(Augment augment) { return word_for(kAugments, augment); }
 
 void AugmentOptions::check() const {
   TESSERA_CHECK_USAGE(height > 0 && width > 0, "[data] image size {} x {} has no pixels", width,

@@ -6,15 +6,16 @@
 #include <limits>
 #include <utility>
 
+#include "engine/words.h"
 #include "train/schedule.h"
 
 namespace tessera {
 namespace {
 
-constexpr std::pair<MaskSchedule, const char*> kNames[] = {{MaskSchedule::kConstant, "constant"},
-                                                           {MaskSchedule::kLinear, "linear"},
-                                                           {MaskSchedule::kCosine, "cosine"},
-                                                           {MaskSchedule::kLoss, "loss"}};
+constexpr Word<MaskSchedule> kSchedules[] = {{MaskSchedule::kConstant, "constant"},
+                                             {MaskSchedule::kLinear, "linear"},
+                                             {MaskSchedule::kCosine, "cosine"},
+                                             {MaskSchedule::kLoss, "loss"}};
 constexpr double kShareOfNew = 0.01;  // a step's share of the average loss
 constexpr double kUnknown = std::numeric_limits<double>::quiet_NaN();
 
@@ -22,18 +23,9 @@ enum { kFirst, kAverage, kLast };
 
 }  // namespace
 
-const char* name_of(MaskSchedule schedule) {
-  return std::find_if(std::begin(kNames), std::end(kNames),
-                      [&](const auto& named) { return named.first == schedule; })
-      ->second;
-}
-
+const char* name_of(MaskSchedule schedule) { return word_for(kSchedules, schedule); }
 MaskSchedule mask_schedule_from_name(std::string_view name) {
-  for (const auto& [schedule, word] : kNames) {
-    if (name == word) return schedule;
-  }
-  throw UsageError(
-      fmt::format("--mask-ratio-schedule {}: there are constant, linear, cosine and loss", name));
+  return choice_for(kSchedules, "--mask-ratio-schedule", name);
 }
 
 std::vector<RecipeField> MaskRatioOptions::fields() {

@@ -9,6 +9,7 @@
 #include "autograd/functions.h"
 #include "autograd/tape.h"
 #include "engine/raw.h"
+#include "engine/words.h"
 #include "models/flops.h"
 #include "models/masks.h"
 #include "train/normalisation.h"
@@ -25,23 +26,15 @@ constexpr int64_t kSheetPictures = 8;
 constexpr int64_t kTokenizedPixels = 64 * 1024;  // at once: 64 pictures of 32 x 32
 constexpr double kHidden = 0.5;                  // hidden patches are drawn mid-grey
 
-constexpr std::pair<MaskKind, const char*> kMaskKinds[] = {{MaskKind::kBlock, "block"},
-                                                           {MaskKind::kBlockExact, "block-exact"},
-                                                           {MaskKind::kRandom, "random"}};
+constexpr Word<MaskKind> kMaskKinds[] = {{MaskKind::kBlock, "block"},
+                                         {MaskKind::kBlockExact, "block-exact"},
+                                         {MaskKind::kRandom, "random"}};
 
 }  // namespace
 
-const char* name_of(MaskKind kind) {
-  return std::find_if(std::begin(kMaskKinds), std::end(kMaskKinds),
-                      [&](const auto& named) { return named.first == kind; })
-      ->second;
-}
-
+const char* name_of(MaskKind kind) { return word_for(kMaskKinds, kind); }
 MaskKind mask_kind_from_name(std::string_view name) {
-  for (const auto& [kind, word] : kMaskKinds) {
-    if (name == word) return kind;
-  }
-  throw UsageError(fmt::format("--mask {}: there are block, block-exact and random", name));
+  return choice_for(kMaskKinds, "--mask", name);
 }
 
 BeitRecipe::BeitRecipe() {

@@ -5,35 +5,21 @@
 
 #include "engine/error.h"
 #include "engine/raw.h"
+#include "engine/words.h"
 #include "train/picture_batches.h"
 
 namespace tessera {
 namespace {
 
-constexpr Pool kPools[] = {Pool::kClass, Pool::kMean, Pool::kBoth, Pool::kTokens};
+constexpr Word<Pool> kPools[] = {{Pool::kClass, "class"},
+                                 {Pool::kMean, "mean"},
+                                 {Pool::kBoth, "both"},
+                                 {Pool::kTokens, "tokens"}};
 
 }  // namespace
 
-const char* name_of(Pool pool) {
-  switch (pool) {
-    case Pool::kClass:
-      return "class";
-    case Pool::kMean:
-      return "mean";
-    case Pool::kBoth:
-      return "both";
-    case Pool::kTokens:
-      return "tokens";
-  }
-  return "?";
-}
-
-Pool pool_from_name(std::string_view name) {
-  for (const Pool pool : kPools) {
-    if (name == name_of(pool)) return pool;
-  }
-  throw UsageError(fmt::format("--pool {}: it is class, mean, both or tokens", name));
-}
+const char* name_of(Pool pool) { return word_for(kPools, pool); }
+Pool pool_from_name(std::string_view name) { return choice_for(kPools, "--pool", name); }
 
 Tensor Features::of(int64_t place, Pool pool) const {
   const Tensor all = raw::contiguous(raw::select(values, 1, place));  // (N, R, D)
