@@ -136,7 +136,7 @@ TEST_CASE("all tokens, and requests that make no sense") {
   CHECK_THROWS_WITH(request(0), Catch::Contains("blocks 1 to 2"));
   CHECK_THROWS_WITH(request(3), Catch::Contains("block 3"));
   CHECK(pool_from_name("mean") == Pool::kMean);
-  CHECK_THROWS_WITH(pool_from_name("max"), Catch::Contains("--pool max"));
+  CHECK_THROWS_WITH(pool_from_name("max"), Catch::Contains("--pool 'max': class, mean"));
 }
 
 TEST_CASE("broken pictures are passed over; a set of nothing else is an error") {
