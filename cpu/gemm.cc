@@ -65,16 +65,14 @@ Grid choose_grid(int64_t batch, int64_t m, int64_t n, int64_t k) {
 // operand anew for every tile, a tenth of the time of wgrad's, and so wide tiles are fast; where a
 // bias is added to a tile, or it is rounded or widened, small ones are, which stay in the cache.
 // Two threads, operands that no cache holds, GFLOP/s in strips and in the tiles of choose_grid:
-//   ViT-B, batch 32: wgrad of fc1 386, 346; of fc2 396, 371; of proj 416, 393; dgrad of fc2 404,
-//   375 batch 8:         wgrad of fc1 354, 361; of fc2 363, 351; of proj 399, 376; dgrad of fc2
-//   350, 361
-// multiply.cc adds every element's products in order of k, so where a strip ends changes no bit.
+//   ViT-B, batch 32:  wgrad of fc1 386, 346;  of fc2 396, 371;  dgrad of fc2 404, 375
+//   ViT-B, batch 8:   wgrad of fc1 354, 361;  of fc2 363, 351;  dgrad of fc2 350, 361
+// Only where the end of a strip changes no bit.
 Grid in_strips(const Grid& tiles, int64_t batch, int64_t k) {
   const int64_t m = tiles.rows.n, n = tiles.cols.n;
   const int64_t strips = num_threads() / std::gcd(batch, int64_t{num_threads()});
-  if (tiles.parts > 1 || tiles.tiles() == 1 || std::max(m, n) / strips < least_side(k)) {
-    return tiles;
-  }
+  const bool too_small = tiles.tiles() == 1 || std::max(m, n) / strips < least_side(k);
+  if (!order_is_fixed() || tiles.parts > 1 || too_small) return tiles;
   return m >= n ? Grid{{m, strips}, {n, 1}, 1} : Grid{{m, 1}, {n, strips}, 1};
 }
 

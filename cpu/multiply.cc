@@ -23,13 +23,6 @@ namespace {
 constexpr int64_t kDepth = 768;
 constexpr int64_t kLeastSide = 16;
 
-// The AVX2 kernels' order depends on the transposes at every size: there everything is packed.
-bool order_is_fixed() {
-  static const bool fixed =
-      (dnnl_get_effective_cpu_isa() & dnnl_cpu_isa_avx512_core) == dnnl_cpu_isa_avx512_core;
-  return fixed;
-}
-
 // Both operands as oneDNN reads them.
 void call_sgemm(int64_t m, int64_t n, int64_t k, Matrix<float> a, Matrix<float> b, bool accumulate,
                 float* c, int64_t ldc) {
@@ -51,6 +44,13 @@ void call_sgemm(int64_t m, int64_t n, int64_t k, Matrix<float> a, Matrix<float> 
 
 }  // namespace
 
+// The AVX2 kernels' order depends on the transposes, too: there everything is packed.
+bool order_is_fixed() {
+  static const bool fixed =
+      (dnnl_get_effective_cpu_isa() & dnnl_cpu_isa_avx512_core) == dnnl_cpu_isa_avx512_core;
+  return fixed;
+}
+
 void multiply(int64_t m, int64_t n, int64_t k, Matrix<float> a, Matrix<float> b, bool accumulate,
               float* c, int64_t ldc) {
   if (m == 0 || n == 0) return;
@@ -61,9 +61,13 @@ void multiply(int64_t m, int64_t n, int64_t k, Matrix<float> a, Matrix<float> b,
   const int64_t rows = std::max(m, kLeastSide), cols = std::max(n, kLeastSide);
   const bool in_place = order_is_fixed();
   const bool padded = rows != m || cols != n;
+  const bool copied = !in_place || rows != m || !readable(a, m, k);
   // A copy of a, and behind it a padded product.
-  float* spare = thread_scratch<float>(kLeftCopy, rows * k + (padded ? rows * cols : 0));
-  if (!in_place || rows != m || !readable(a, m, k)) a = pack(a, m, k, rows, k, spare);
+  float* spare = nullptr;
+  if (copied || padded) {
+    spare = thread_scratch<float>(kLeftCopy, rows * k + (padded ? rows * cols : 0));
+  }
+  if (copied) a = pack(a, m, k, rows, k, spare);
   if (!in_place || cols != n || !readable(b, k, n)) {
     b = pack(b, k, n, k, cols, thread_scratch<float>(kRightCopy, k * cols));
   }

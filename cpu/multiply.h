@@ -19,6 +19,10 @@ struct Matrix {
   Matrix transposed() const { return {data, col, row}; }
 };
 
+// Whether the bits of an element of an f32 product are the same whatever rows and columns the call
+// has beside it: so with AVX-512, not with AVX2's kernels, which cut k by the shape.
+bool order_is_fixed();
+
 // The scratch slots of the calling thread that every product here may use.
 enum MultiplySlot { kLeftCopy = 6, kRightCopy = 7 };
 

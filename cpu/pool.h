@@ -1,6 +1,7 @@
 // The thread pool behind every CPU kernel.
-// Rule: a kernel cuts its work into tasks whose boundaries depend on the shape alone; the pool may
-// run them in any order on any thread, so no result depends on the number of threads.
+// Rule: a kernel cuts its work into tasks whose boundaries depend on the shape alone, or change no
+// bit (gemm.cc); the pool may run them in any order on any thread, so no result depends on the
+// number of threads.
 #pragma once
 
 #include <algorithm>

@@ -29,7 +29,7 @@ Placement scaled(const Placement& p, const AugmentOptions& o) {
 }  // namespace
 
 Augment augment_from_name(std::string_view name) {
-  return choice_for(kAugments, "augmentation", name);
+  return choice_for(kAugments, "--augment", name);
 }
 const char* name_of(Augment augment) { return word_for(kAugments, augment); }
 

@@ -24,7 +24,9 @@ std::vector<Sides> largest_blocks(const BlockMaskOptions& o, int64_t most) {
   for (int64_t h = 1; h < o.grid.rows; ++h) {
     for (int64_t w = 1; w < o.grid.columns; ++w) {
       const Sides sides = {h, w};
-      const bool flat = double(std::min(h, w)) < o.min_aspect * double(std::max(h, w));
+      // Sides are drawn and then rounded.
+      const bool flat =
+          double(std::min(h, w)) + 0.5 < o.min_aspect * (double(std::max(h, w)) - 0.5);
       if (flat || sides.patches() > most) continue;
       if (!found.empty() && sides.patches() < found[0].patches()) continue;
       if (!found.empty() && sides.patches() > found[0].patches()) found.clear();

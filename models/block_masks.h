@@ -32,7 +32,7 @@ struct BlockMaskOptions {
 
 // One picture's mask, row by row: 1 masked, 0 visible. Never empty: where all ten tries at a first
 // block fail (the reference's mask stays empty then; on 14 x 14 patches that does not happen), one
-// of the largest that are allowed is laid anywhere.
+// of the largest that are allowed is laid anywhere, even if it is smaller than min_block.
 std::vector<uint8_t> draw_block_mask(const BlockMaskOptions& options, PhiloxStream& random);
 
 // (B, L) bool, for masked_patches() (models/masks.h).

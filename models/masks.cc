@@ -139,11 +139,7 @@ MaskedPatches masked_patches(const Tensor& mask, int64_t target) {
     }
     any = any || listed > 0;
   }
-  TESSERA_CHECK(
-      any,
-      "[masked_patches] no patch of {} pictures is masked: a smaller --min-block, a larger "
-      "--mask-ratio or --mask block-exact helps",
-      batch);
+  TESSERA_CHECK(any, "[masked_patches] no patch of {} pictures is masked", batch);
   return {.mask = mask, .tokens = Tensor::from(tokens, {batch, target}, mask.device())};
 }
 

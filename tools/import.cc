@@ -7,8 +7,8 @@
 #include "tools/command.h"
 #include "train/checkpoint.h"
 #include "train/files/file_io.h"
+#include "train/files/naming_file.h"
 #include "train/files/torch_file.h"
-#include "train/naming_file.h"
 #include "train/published.h"
 
 namespace tessera {

@@ -132,9 +132,9 @@ int run(int argc, char** argv) {
 
 int main(int argc, char** argv) {
   using tessera::complain;
-  tessera::watch_stop_signals();  // before there are other threads
   int status = tessera::kFailed;
   try {
+    tessera::watch_stop_signals();  // before there are other threads
     status = tessera::run(argc, argv);
   } catch (const tessera::UsageError& error) {
     complain(error.what());

@@ -7,7 +7,7 @@
 #include "data/open.h"
 #include "engine/error.h"
 #include "models/presets.h"
-#include "train/naming_file.h"
+#include "train/files/naming_file.h"
 #include "train/pretrain_beit.h"
 #include "train/run_folder.h"
 

@@ -2,7 +2,7 @@
 #include "train/checkpoint.h"
 
 #include "engine/raw.h"
-#include "train/naming_file.h"
+#include "train/files/naming_file.h"
 
 namespace tessera {
 namespace {

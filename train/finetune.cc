@@ -9,7 +9,7 @@
 #include "models/flops.h"
 #include "models/names.h"
 #include "models/transfer.h"
-#include "train/naming_file.h"
+#include "train/files/naming_file.h"
 #include "train/parameter_groups.h"
 #include "train/picture_batches.h"
 #include "train/probes/classification.h"
@@ -136,8 +136,7 @@ void FinetuneTask::say_head_left(const PretrainedEncoder& encoder) {
   if (encoder.classes.empty()) return;
   const bool same = encoder.classes == recipe_.classes;
   remarks_.push_back(fmt::format(
-      "note: the checkpoint's head of {} is left behind, a new one of {} "
-      "begins",
+      "note: the checkpoint's head of {} is left behind, a new one of {} begins",
       described(encoder.classes), same ? "the same classes" : described(recipe_.classes)));
 }
 

@@ -3,7 +3,7 @@
 
 #include <type_traits>
 
-#include "train/naming_file.h"
+#include "train/files/naming_file.h"
 #include "train/run_folder.h"
 
 namespace tessera {

@@ -6,7 +6,7 @@
 #include "engine/raw.h"
 #include "train/checkpoint.h"
 #include "train/files/fnv.h"
-#include "train/naming_file.h"
+#include "train/files/naming_file.h"
 
 namespace tessera {
 namespace {

@@ -21,8 +21,7 @@ std::string collapse_warning(double used, double perplexity, double possible, in
   if (used >= possible / 5 && perplexity >= possible / 25) return "";
   return fmt::format(
       "warning: the codebook has collapsed: {:.0f} of {} tokens are in use{}, as varied as {:.1f}; "
-      "a "
-      "larger --kl-weight, more --temperature-steps, a higher --temperature-end or a smaller "
+      "a larger --kl-weight, more --temperature-steps, a higher --temperature-end or a smaller "
       "--base-lr keep more alive",
       used, vocab, whose, perplexity);
 }

@@ -76,7 +76,8 @@ BatchLoss TokenizerTask::loss(const std::vector<Tensor>& tensors) {
            {kPerplexity, usage.perplexity()}}};
 }
 
-// A collapse is said once, when it is seen, and at the end of a run that no evaluation judges then.
+// A collapse is said once, when it is seen between evaluations, each of which judges for itself,
+// and at the end of a run that has none.
 void TokenizerTask::after_step(const StepPlace& place, double, const Figures& figures) {
   watch_->add(figure(figures, kCodesUsed), figure(figures, kPerplexity));
   const int64_t step = place.step + 1;

@@ -1,7 +1,7 @@
 // What train/pretrained.h finds, built to be looked at.
 #include "train/trained_encoder.h"
 
-#include "train/naming_file.h"
+#include "train/files/naming_file.h"
 #include "train/pretrained.h"
 
 namespace tessera {

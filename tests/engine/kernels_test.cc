@@ -107,8 +107,11 @@ TEST_CASE("a product has the same bits on one thread and on several") {
     int64_t m, n, k;
   };
   const int threads_before = num_threads();
-  for (const Size& s :
-       {Size{640, 513, 97}, {257, 1031, 400}, {1030, 260, 1000}, {500, 700, 1576}}) {
+  for (const Size& s : {Size{640, 513, 97},
+                        {257, 1031, 400},
+                        {1030, 260, 1000},
+                        {500, 700, 1576},
+                        {1100, 1100, 500}}) {
     for (int setting = 0; setting < 4; ++setting) {
       const bool a_turned = setting & 1, b_turned = setting & 2;
       const auto operand = [](int64_t rows, int64_t cols, bool turned, uint32_t site) {

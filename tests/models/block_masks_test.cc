@@ -113,9 +113,9 @@ TEST_CASE("no picture stays empty where a first block seldom fits") {
   };
   // All ten tries at a first block fail in a third to a half of the pictures.
   for (const auto& [options, largest, at_least] :
-       {Case{{.grid = {2, 16}, .target = 12, .min_block = 3}, 3, 1},
-        Case{{.grid = {16, 2}, .target = 12, .min_block = 3}, 3, 1},
-        Case{{.grid = {4, 32}, .target = 49, .min_block = 30}, 30, 1},
+       {Case{{.grid = {2, 16}, .target = 12, .min_block = 3}, 5, 1},
+        Case{{.grid = {16, 2}, .target = 12, .min_block = 3}, 5, 1},
+        Case{{.grid = {4, 32}, .target = 49, .min_block = 30}, 36, 1},
         Case{{.grid = {8, 8}, .target = 57, .min_block = 49}, 49, 49},
         Case{{.grid = {2, 2}, .target = 1, .min_block = 1}, 1, 1}}) {
     CHECK(options.largest_block() == largest);
@@ -163,9 +163,10 @@ TEST_CASE("a target that cannot be met is refused with its values") {
   CHECK_THAT(refusal({.grid = {4, 4}, .target = 5, .min_block = 6}), Catch::Contains("6 patches"));
   CHECK_THAT(refusal({.grid = {4, 4}, .target = 12, .min_block = 10}),
              Catch::Contains("10 patches do not fit 4 x 4 patches: --min-block can be at most 9"));
-  CHECK_THAT(refusal({.grid = {2, 16}, .target = 12, .min_block = 4}),
-             Catch::Contains("--min-block can be at most 3"));  // 1 x 3: 1 x 4 is too flat
-  CHECK(refusal({.grid = {2, 16}, .target = 12, .min_block = 3}) == "accepted");
+  // 1 x 5, of 1.37 x 4.56; 1 x 6 is too flat.
+  CHECK_THAT(refusal({.grid = {2, 16}, .target = 12, .min_block = 6}),
+             Catch::Contains("--min-block can be at most 5"));
+  CHECK(refusal({.grid = {2, 16}, .target = 12, .min_block = 5}) == "accepted");
   CHECK_THAT(refusal({.grid = {4, 4}, .target = 5, .min_block = 3, .max_block = 2}),
              Catch::Contains("3 to 2"));
   CHECK_THAT(refusal({.grid = {4, 4}, .target = 5, .min_block = 2, .min_aspect = 0}),

@@ -53,7 +53,7 @@ def main():
         torch.set_num_threads(options.threads)
 
     tensors, metadata = read(options.file)
-    if metadata["model"] == "beit":
+    if metadata.get("model", "mae") == "beit":
         model, loss_of = pytorch_beit.preset(metadata["arch"], 32, 4, drop_path=0.0), beit_loss
     else:
         model, loss_of = pytorch_mae.preset(metadata["arch"], 32, 4), mae_loss

@@ -9,7 +9,8 @@
 #     ./run.sh                                    all of them, anew
 #     ./run.sh tests speed                        these; what other calls found stays
 #     ./run.sh sanitizers cuda_test parity_on_gpu_test
-# speed and torch take less than ten minutes each; sanitizers does not, so it takes names of tests.
+# tests, speed and torch are meant to take some ten minutes each; sanitizers takes an hour and more,
+# and so it takes names of tests.
 # Prints a table; results.json holds the same, one object a line; what is longer than a line lies in
 # ops.txt, gemm.txt, profile.txt and results.log.
 # Rule: goes on after a failure, and ends with 1 if there was any; a check that is run again replaces

@@ -13,8 +13,8 @@
 #include "engine/backend.h"
 #include "engine/error.h"
 #include "train/files/file_io.h"
+#include "train/files/naming_file.h"
 #include "train/files/pickle.h"
-#include "train/naming_file.h"
 
 namespace tessera {
 namespace {
