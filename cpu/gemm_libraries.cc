@@ -25,12 +25,11 @@ T* matrix_at(const View& v, int64_t batch) {
   return v.as<T>() + batch * v.stride[0];
 }
 
-// OpenMP's threads for one call of a library. Our own pool wants oneDNN on one thread
-// (multiply.cc).
+// OpenMP's threads for one call of a library.
 class AllThreads {
  public:
   AllThreads() { omp_set_num_threads(num_threads()); }
-  ~AllThreads() { omp_set_num_threads(1); }
+  ~AllThreads() { keep_onednn_on_this_thread(); }
   AllThreads(const AllThreads&) = delete;
   AllThreads& operator=(const AllThreads&) = delete;
 };

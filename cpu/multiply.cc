@@ -26,8 +26,7 @@ constexpr int64_t kLeastSide = 16;
 // Both operands as oneDNN reads them.
 void call_sgemm(int64_t m, int64_t n, int64_t k, Matrix<float> a, Matrix<float> b, bool accumulate,
                 float* c, int64_t ldc) {
-  thread_local const bool alone = (omp_set_num_threads(1), true);
-  static_cast<void>(alone);
+  keep_onednn_on_this_thread();
   const bool a_rows = a.col == 1, b_rows = b.col == 1;
   // Even pieces: 784 is 392 and 392, since a rest of 16 would cost a pass over c for nothing.
   const int64_t pieces = ceil_div(k, kDepth);

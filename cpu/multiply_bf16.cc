@@ -1,8 +1,6 @@
 // bf16 products: oneDNN's own where the processor gains by them, else widened and done in f32.
 // Rule: what oneDNN sees is row-major and goes to one of its kernels, however long the rows are, so
 // that the order of sums follows from the shape alone.
-#include <omp.h>
-
 #include <dnnl.hpp>
 #include <string_view>
 #include <unordered_map>
@@ -100,8 +98,7 @@ void multiply_bf16(int64_t m, int64_t n, int64_t k, Matrix<BFloat16> a, Matrix<B
     if (!accumulate) clear(m, n, c, ldc);
     return;
   }
-  thread_local const bool alone = (omp_set_num_threads(1), true);
-  static_cast<void>(alone);
+  keep_onednn_on_this_thread();
   a = row_major(a, m, k, kLeftCopy);
   b = row_major(b, k, n, kRightCopy);
   Product& product = product_for({m, n, k, a.row, b.row, ldc, accumulate});

@@ -104,7 +104,7 @@ class Pool {
 
   void loop(uint32_t seen) {
     inside_pool = true;
-    omp_set_num_threads(1);  // oneDNN must not start threads inside ours
+    keep_onednn_on_this_thread();
     while (true) {
       uint32_t state = state_.load(std::memory_order_acquire);
       for (int spin = 0; generation_of(state) == seen; ++spin) {
@@ -183,11 +183,13 @@ void run_tasks(int64_t tasks, void (*body)(void*, int64_t), void* context) {
   job.context = context;
   job.tasks = tasks;
   inside_pool = true;
-  omp_set_num_threads(1);
+  keep_onednn_on_this_thread();
   pool().run(job);
   inside_pool = false;
   if (job.error) std::rethrow_exception(job.error);
 }
+
+void keep_onednn_on_this_thread() { omp_set_num_threads(1); }
 
 size_t scratch_bytes() { return scratch_held.load(); }
 

@@ -36,6 +36,9 @@ void parallel_ranges(int64_t n, int64_t grain, Body&& body) {
                  [&](int64_t task) { body(task * grain, std::min(n, (task + 1) * grain)); });
 }
 
+// oneDNN, called from this thread, starts no threads of its own: those that call it are ours.
+void keep_onednn_on_this_thread();
+
 // A 64-byte aligned buffer of at least `bytes` that belongs to the calling thread, reused between
 // kernels. One kernel may hold several at once under different slots (0 .. 7), which it names in an
 // enum Slot.

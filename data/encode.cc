@@ -4,18 +4,14 @@
 
 #include <spng.h>
 
-#include <cerrno>
-#include <cstdio>
 #include <cstdlib>
-#include <cstring>
-#include <filesystem>
 #include <memory>
 
 #include "engine/error.h"
 
 namespace tessera {
 
-std::vector<uint8_t> encode_png(const Image& image) {
+std::string encode_png(const Image& image) {
   TESSERA_CHECK(image.width > 0 && image.height > 0 && (image.channels == 1 || image.channels == 3),
                 "[encode_png] a picture of {} x {} with {} channels cannot be written", image.width,
                 image.height, image.channels);
@@ -32,26 +28,12 @@ std::vector<uint8_t> encode_png(const Image& image) {
   int code = spng_encode_image(codec.get(), image.pixels.data(), image.pixels.size(), SPNG_FMT_PNG,
                                SPNG_ENCODE_FINALIZE);
   size_t size = 0;
-  uint8_t* bytes = nullptr;
-  if (code == 0) bytes = static_cast<uint8_t*>(spng_get_png_buffer(codec.get(), &size, &code));
-  const std::unique_ptr<uint8_t, void (*)(void*)> owner(bytes, std::free);
+  char* bytes = nullptr;
+  if (code == 0) bytes = static_cast<char*>(spng_get_png_buffer(codec.get(), &size, &code));
+  const std::unique_ptr<char, void (*)(void*)> owner(bytes, std::free);
   TESSERA_CHECK(code == 0 && bytes != nullptr, "[encode_png] {} x {}: {}", image.width,
                 image.height, spng_strerror(code));
-  return {bytes, bytes + size};
+  return {bytes, size};
 }
-
-void write_file(const std::string& path, const std::vector<uint8_t>& bytes) {
-  const std::string partial = path + ".partial";
-  std::FILE* file = std::fopen(partial.c_str(), "wb");
-  TESSERA_CHECK(file != nullptr, "[write] {}: {}", path, std::strerror(errno));
-  const bool written = std::fwrite(bytes.data(), 1, bytes.size(), file) == bytes.size();
-  const bool closed = std::fclose(file) == 0;  // a full disk may show only here
-  if (written && closed && std::rename(partial.c_str(), path.c_str()) == 0) return;
-  const std::string reason = std::strerror(errno);
-  std::remove(partial.c_str());
-  throw Error(fmt::format("[write] {}: {}", path, reason));
-}
-
-void write_png(const std::string& path, const Image& image) { write_file(path, encode_png(image)); }
 
 }  // namespace tessera

@@ -4,12 +4,12 @@
 #include <algorithm>
 #include <memory>
 
-#include "data/encode.h"
 #include "engine/error.h"
 #include "tools/command.h"
 #include "tools/encoder_task.h"
 #include "tools/flag_values.h"
 #include "train/files/file_io.h"
+#include "train/files/png_file.h"
 #include "train/picture_batches.h"
 
 namespace tessera {

@@ -3,13 +3,13 @@
 #include <filesystem>
 #include <memory>
 
-#include "data/encode.h"
 #include "engine/error.h"
 #include "tools/command.h"
 #include "tools/machine_flags.h"
 #include "tools/mae_flags.h"
 #include "tools/scores.h"
 #include "tools/trained_model.h"
+#include "train/files/png_file.h"
 #include "train/picture_batches.h"
 #include "train/run_folder.h"
 

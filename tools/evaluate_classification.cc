@@ -3,12 +3,12 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 
-#include "data/encode.h"
 #include "engine/error.h"
 #include "tools/classifier_task.h"
 #include "tools/command.h"
 #include "tools/flag_values.h"
 #include "train/files/file_io.h"
+#include "train/files/png_file.h"
 #include "train/picture_batches.h"
 #include "train/probes/classification.h"
 #include "train/probes/confusion_sheet.h"

@@ -7,7 +7,7 @@
 #include "tools/command.h"
 #include "train/checkpoint.h"
 #include "train/files/file_io.h"
-#include "train/files/naming_file.h"
+#include "train/files/naming.h"
 #include "train/files/torch_file.h"
 #include "train/published.h"
 
@@ -52,8 +52,7 @@ int run(const ImportFlags& flags) {
   std::vector<StateDict> files;
   for (const std::string& path : flags.files) files.push_back(read(path));
   const std::string names = fmt::format("{}", fmt::join(flags.files, ", "));
-  const PublishedModel model =
-      naming_file(names, [&] { return published_model(files, flags.options); });
+  const PublishedModel model = naming(names, [&] { return published_model(files, flags.options); });
   save_weights(flags.out, model.weights, to_json(*model.recipe));
   int64_t numbers = 0;
   for (const NamedTensor& weight : model.weights) numbers += weight.tensor.numel();

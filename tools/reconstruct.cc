@@ -1,12 +1,12 @@
 // `tessera reconstruct`: what a model makes of pictures, as a picture.
 #include <memory>
 
-#include "data/encode.h"
 #include "engine/error.h"
 #include "tools/command.h"
 #include "tools/flag_values.h"
 #include "tools/reconstruction_task.h"
 #include "train/files/file_io.h"
+#include "train/files/png_file.h"
 #include "train/picture_batches.h"
 
 namespace tessera {

@@ -5,12 +5,12 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 
-#include "data/encode.h"
 #include "engine/error.h"
 #include "tools/command.h"
 #include "tools/flag_values.h"
 #include "tools/machine_flags.h"
 #include "tools/trained_model.h"
+#include "train/files/png_file.h"
 #include "train/picture_batches.h"
 #include "train/tokenizer_recipe.h"
 #include "train/tokenizer_scores.h"

@@ -7,7 +7,7 @@
 #include "data/open.h"
 #include "engine/error.h"
 #include "models/presets.h"
-#include "train/files/naming_file.h"
+#include "train/files/naming.h"
 #include "train/pretrain_beit.h"
 #include "train/run_folder.h"
 
@@ -44,7 +44,7 @@ OpenedCheckpoint open_checkpoint(const CheckpointFlags& flags) {
       "judge it",
       path);
   read_recipe(opened.recipe, opened.file);
-  naming_file(path, [&] { opened.recipe.check(); });
+  naming(path, [&] { opened.recipe.check(); });
   TESSERA_CHECK_USAGE(flags.arch.empty() || flags.arch == opened.recipe.arch,
                       "--arch {}: {} holds a {}", flags.arch, path, opened.recipe.arch);
   return opened;

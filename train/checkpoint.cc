@@ -2,7 +2,7 @@
 #include "train/checkpoint.h"
 
 #include "engine/raw.h"
-#include "train/files/naming_file.h"
+#include "train/files/naming.h"
 
 namespace tessera {
 namespace {
@@ -91,7 +91,7 @@ Checkpoint::Checkpoint(const std::string& path) : file_(path) {
 }
 
 void Checkpoint::load_model(Module& model) const {
-  naming_file(file_.path(), [&] { model.load_state_dict(read_tensors(file_, is_weight)); });
+  naming(file_.path(), [&] { model.load_state_dict(read_tensors(file_, is_weight)); });
 }
 
 void Checkpoint::load_optimizer(AdamW& optimizer) const {

@@ -9,7 +9,7 @@
 #include "models/flops.h"
 #include "models/names.h"
 #include "models/transfer.h"
-#include "train/files/naming_file.h"
+#include "train/files/naming.h"
 #include "train/parameter_groups.h"
 #include "train/picture_batches.h"
 #include "train/probes/classification.h"
@@ -203,7 +203,7 @@ TrainedClassifier load_classifier(const Checkpoint& checkpoint) {
   TrainedClassifier trained;
   read_recipe(trained.recipe, checkpoint);
   trained.recipe.model.classes = std::ssize(trained.recipe.classes);
-  naming_file(checkpoint.file().path(), [&] {
+  naming(checkpoint.file().path(), [&] {
     trained.recipe.check();
     trained.model = std::make_unique<VitClassifier>(trained.recipe.model);
     trained.model->load_state_dict(checkpoint.weights());

@@ -3,7 +3,7 @@
 
 #include <type_traits>
 
-#include "train/files/naming_file.h"
+#include "train/files/naming.h"
 #include "train/run_folder.h"
 
 namespace tessera {
@@ -98,7 +98,7 @@ void read_recipe(TrainingRecipe& recipe, const json& in) {
 }
 
 void read_recipe(TrainingRecipe& recipe, const Checkpoint& checkpoint) {
-  naming_file(checkpoint.file().path(), [&] { read_recipe(recipe, checkpoint.recipe()); });
+  naming(checkpoint.file().path(), [&] { read_recipe(recipe, checkpoint.recipe()); });
 }
 
 DType precision_from_name(std::string_view name) {

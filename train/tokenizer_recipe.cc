@@ -6,7 +6,7 @@
 #include "engine/raw.h"
 #include "train/checkpoint.h"
 #include "train/files/fnv.h"
-#include "train/files/naming_file.h"
+#include "train/files/naming.h"
 
 namespace tessera {
 namespace {
@@ -113,7 +113,7 @@ TrainedTokenizer load_tokenizer(const std::string& path) {
   const Checkpoint checkpoint(path);
   TrainedTokenizer trained;
   read_recipe(trained.recipe, checkpoint);
-  naming_file(path, [&] {
+  naming(path, [&] {
     trained.recipe.check();
     trained.model = make_tokenizer(trained.recipe);
     trained.model->load_state_dict(checkpoint.weights());

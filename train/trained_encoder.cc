@@ -1,14 +1,14 @@
 // What train/pretrained.h finds, built to be looked at.
 #include "train/trained_encoder.h"
 
-#include "train/files/naming_file.h"
+#include "train/files/naming.h"
 #include "train/pretrained.h"
 
 namespace tessera {
 
 TrainedEncoder trained_encoder(const Checkpoint& checkpoint) {
   const PretrainedEncoder found = encoder_in(checkpoint);
-  return naming_file(checkpoint.file().path(), [&] {
+  return naming(checkpoint.file().path(), [&] {
     TrainedEncoder trained{found.arch,
                            std::make_unique<VitEncoder>(found.config, found.final_norm),
                            {found.mean, found.std}};

@@ -306,10 +306,9 @@ class Training {
     std::string line = fmt::format("step {}: {}", step, found.summary);
     for (const auto& [name, image] : found.pictures) {
       const std::string path = fmt::format("{}/{}-{:08}.png", folder_->path(), name, step);
-      const std::vector<uint8_t> png = encode_png(image);
-      write_file(path, png);
-      metrics_->log_png(step, name, image.width, image.height,
-                        {reinterpret_cast<const char*>(png.data()), png.size()});
+      const std::string png = encode_png(image);
+      write_file_atomically(path, png);
+      metrics_->log_png(step, name, image.width, image.height, png);
       line += "; " + path;
     }
     progress_->say(line);

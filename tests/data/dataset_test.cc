@@ -15,7 +15,10 @@ namespace {
 
 using Catch::Matchers::Contains;
 
-std::vector<uint8_t> png(int64_t number) { return encode_png(numbered_picture(number, 4, 6)); }
+std::vector<uint8_t> png(int64_t number) {
+  const std::string bytes = encode_png(numbered_picture(number, 4, 6));
+  return {bytes.begin(), bytes.end()};
+}
 
 std::vector<std::string> names_of(const Dataset& dataset) {
   std::vector<std::string> names;

@@ -18,18 +18,7 @@ struct Mistake {
   int status = 2;
 };
 
-void check(const Mistake& mistake) {
-  std::string typed;
-  for (const std::string& word : mistake.words) typed += " " + word;
-  INFO("tessera" << typed);
-  const Outcome outcome = run(mistake.words);
-  INFO(outcome.err);
-  CHECK(outcome.status == mistake.status);
-  CHECK(outcome.error_lines() == 1);
-  CHECK(outcome.err.starts_with("tessera: "));
-  CHECK(outcome.err.find(mistake.named) != std::string::npos);
-  CHECK(outcome.out.empty());
-}
+void check(const Mistake& mistake) { check_mistake(mistake.words, mistake.named, mistake.status); }
 
 Words pretrain(const Words& more) {
   return Words{"pretrain",     "mae", "--arch",  "vit_tiny", "--image-size", "32",

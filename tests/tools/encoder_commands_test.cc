@@ -9,8 +9,8 @@
 
 #include "data/builtin.h"
 #include "data/decode.h"
-#include "data/encode.h"
 #include "tests/tools/program.h"
+#include "train/files/png_file.h"
 #include "train/files/safetensors.h"
 
 namespace tessera {
@@ -62,19 +62,6 @@ Outcome good(const Words& words) {
   INFO(outcome.err);
   REQUIRE(outcome.status == 0);
   return outcome;
-}
-
-void check_mistake(const Words& words, const std::string& named, int status = 2) {
-  std::string typed;
-  for (const std::string& word : words) typed += " " + word;
-  INFO("tessera" << typed);
-  const Outcome outcome = run(words);
-  INFO(outcome.err);
-  CHECK(outcome.status == status);
-  CHECK(outcome.error_lines() == 1);
-  CHECK(outcome.err.starts_with("tessera: "));
-  CHECK(outcome.err.find(named) != std::string::npos);
-  CHECK(outcome.out.empty());
 }
 
 struct Table {

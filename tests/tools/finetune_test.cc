@@ -52,34 +52,8 @@ Words finetune(const std::string& out, int max_steps) {
           out};
 }
 
-std::string checkpoint_name(int step) { return fmt::format("step-{:08}.safetensors", step); }
-
 json recipe_of(const std::string& checkpoint) {
   return json::parse(SafetensorsReader(checkpoint).metadata().at("recipe"));
-}
-
-// metrics.jsonl without the speed, which differs from run to run.
-std::vector<json> metrics_of(const std::string& run_folder) {
-  std::vector<json> records;
-  for (const std::string& line : lines_of(slurp(run_folder + "/metrics.jsonl"))) {
-    json record = json::parse(line);
-    record.erase("images_per_s");
-    records.push_back(record);
-  }
-  return records;
-}
-
-void check_mistake(const Words& words, const std::string& named, int status = 2) {
-  std::string typed;
-  for (const std::string& word : words) typed += " " + word;
-  INFO("tessera" << typed);
-  const Outcome outcome = run(words);
-  INFO(outcome.err);
-  CHECK(outcome.status == status);
-  CHECK(outcome.error_lines() == 1);
-  CHECK(outcome.err.starts_with("tessera: "));
-  CHECK(outcome.err.find(named) != std::string::npos);
-  CHECK(outcome.out.empty());
 }
 
 // A folder of pictures, one subfolder a class.

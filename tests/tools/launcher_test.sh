@@ -23,14 +23,15 @@ chmod +x "$TEST_TMPDIR"/bin/* "$TEST_TMPDIR/toolkit/bin/nvcc"
 export PATH=$TEST_TMPDIR/bin:$PATH XDG_CACHE_HOME=$TEST_TMPDIR/cache TEST_TMPDIR
 unset TESSERA_CUDA
 
-# expect WHAT BUILT [NAME=VALUE...]: what it prints last, and the labels that Bazel was asked for.
+# expect STATUS WHAT BUILT [NAME=VALUE...]: how it ends, what it prints last, and the labels that Bazel
+# was asked for.
 expect() {
-  local what=$1 built=$2 said
+  local wanted="$1, '$2' and '$3'" status=0 said
   : > "$TEST_TMPDIR/asked"
-  said=$(env "${@:3}" "$clone/tessera" info --json 2>&1 | tail -n 1) || true
-  [[ $said == "$what" && $(< "$TEST_TMPDIR/asked") == "$built" ]] || {
-    echo "launcher_test: with ${*:3} it said '$said' and built '$(< "$TEST_TMPDIR/asked")'," >&2
-    echo "launcher_test: not '$what' and '$built'" >&2
+  said=$(env "${@:4}" "$clone/tessera" info --json 2>&1) || status=$?
+  said="$status, '${said##*$'\n'}' and '$(< "$TEST_TMPDIR/asked")'"
+  [[ $said == "$wanted" ]] || {
+    echo "launcher_test: with ${*:4} status, last line and labels were $said, not $wanted" >&2
     exit 1
   }
 }
@@ -38,30 +39,30 @@ plain='tessera info --json' with='tessera_cuda info --json'
 here=(CUDA_HOME="$TEST_TMPDIR/toolkit") none=(CUDA_HOME="$TEST_TMPDIR/empty")
 
 # Without a toolkit there is no CUDA, whatever driver there is; what is built is not built again.
-expect "$plain" //tools:tessera "${none[@]}"
-expect "$plain" '' "${none[@]}"
+expect 0 "$plain" //tools:tessera "${none[@]}"
+expect 0 "$plain" '' "${none[@]}"
 # With one it takes a driver.
 if [[ -e /dev/nvidiactl || -e /proc/driver/nvidia/version ]]; then
-  expect "$with" //tools:tessera_cuda "${here[@]}"
+  expect 0 "$with" //tools:tessera_cuda "${here[@]}"
 else
-  expect "$plain" '' "${here[@]}"
-  expect "$with" //tools:tessera_cuda "${here[@]}" TESSERA_CUDA=1
+  expect 0 "$plain" '' "${here[@]}"
+  expect 0 "$with" //tools:tessera_cuda "${here[@]}" TESSERA_CUDA=1
 fi
 # Each choice starts its own program.
-expect "$with" '' "${here[@]}" TESSERA_CUDA=1
-expect "$plain" '' "${here[@]}" TESSERA_CUDA=0
+expect 0 "$with" '' "${here[@]}" TESSERA_CUDA=1
+expect 0 "$plain" '' "${here[@]}" TESSERA_CUDA=0
 # A newer source makes each of them stale, and a build that failed is tried again.
 sleep 0.01
 touch "$clone/engine/tensor.cc"
 touch "$TEST_TMPDIR/broken"
 log=$XDG_CACHE_HOME/tessera/${clone//\//%}/build.log
-expect "tessera: the build failed; the whole output is in $log; TESSERA_CUDA=0 builds without CUDA" \
+expect 1 "tessera: the build failed; the whole output is in $log; TESSERA_CUDA=0 builds without CUDA" \
   //tools:tessera_cuda "${here[@]}" TESSERA_CUDA=1
 rm "$TEST_TMPDIR/broken"
-expect "$with" //tools:tessera_cuda "${here[@]}" TESSERA_CUDA=1
-expect "$plain" //tools:tessera "${here[@]}" TESSERA_CUDA=0
+expect 0 "$with" //tools:tessera_cuda "${here[@]}" TESSERA_CUDA=1
+expect 0 "$plain" //tools:tessera "${here[@]}" TESSERA_CUDA=0
 # What cannot be is one line.
-expect "tessera: TESSERA_CUDA=1: there is no $TEST_TMPDIR/empty/bin/nvcc; CUDA_HOME names the toolkit's folder" \
+expect 1 "tessera: TESSERA_CUDA=1: there is no $TEST_TMPDIR/empty/bin/nvcc; CUDA_HOME names the toolkit's folder" \
   '' "${none[@]}" TESSERA_CUDA=1
-expect 'tessera: TESSERA_CUDA=yes: it is 0 or 1' '' "${here[@]}" TESSERA_CUDA=yes
+expect 1 'tessera: TESSERA_CUDA=yes: it is 0 or 1' '' "${here[@]}" TESSERA_CUDA=yes
 echo passed

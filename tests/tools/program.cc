@@ -2,6 +2,7 @@
 #include "tests/tools/program.h"
 
 #include <fcntl.h>
+#include <fmt/format.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/resource.h>
@@ -9,6 +10,7 @@
 #include <unistd.h>
 
 #include <chrono>
+#include <filesystem>
 #include <sstream>
 #include <thread>
 
@@ -136,6 +138,55 @@ std::vector<std::string> lines_of(const std::string& text) {
     if (!line.empty()) lines.push_back(line);
   }
   return lines;
+}
+
+std::string checkpoint_name(int step) { return fmt::format("step-{:08}.safetensors", step); }
+
+std::vector<nlohmann::json> metrics_of(const std::string& run_folder) {
+  std::vector<nlohmann::json> records;
+  for (const std::string& line : lines_of(slurp(run_folder + "/metrics.jsonl"))) {
+    nlohmann::json record = nlohmann::json::parse(line);
+    record.erase("images_per_s");
+    records.push_back(record);
+  }
+  return records;
+}
+
+void check_mistake(const Words& words, const std::string& named, int status) {
+  INFO(fmt::format("tessera {}", fmt::join(words, " ")));
+  const Outcome outcome = run(words);
+  INFO(outcome.err);
+  CHECK(outcome.status == status);
+  CHECK(outcome.error_lines() == 1);
+  CHECK(outcome.err.starts_with("tessera: "));
+  CHECK(outcome.err.find(named) != std::string::npos);
+  CHECK(outcome.out.empty());
+}
+
+void check_resume(const std::function<Words(const std::string& out)>& command, const Words& resume,
+                  int steps) {
+  const TempFolder folder;
+  const std::string straight = folder.file("straight"), stopped = folder.file("stopped");
+  const Outcome whole = run(command(straight));
+  INFO(whole.err);
+  REQUIRE(whole.status == 0);
+  Process process(command(stopped));
+  const std::string metrics = stopped + "/metrics.jsonl";
+  wait_until(
+      [&] { return std::filesystem::exists(metrics) && lines_of(slurp(metrics)).size() >= 8; });
+  process.signal(SIGINT);
+  const Outcome first = process.wait();
+  INFO(first.err);
+  REQUIRE(first.status == 130);
+  const std::string way_on =
+      fmt::format("go on with: tessera {} --resume --out {}", fmt::join(resume, " "), stopped);
+  CHECK(first.err.find(way_on) != std::string::npos);
+  const Outcome second = run(resume + Words{"--resume", "--out", stopped});
+  INFO(second.err);
+  REQUIRE(second.status == 0);
+  const std::string end = "/" + checkpoint_name(steps);
+  CHECK(slurp(stopped + end) == slurp(straight + end));
+  CHECK(metrics_of(stopped) == metrics_of(straight));
 }
 
 }  // namespace tessera

@@ -5,6 +5,7 @@
 #include <sys/types.h>
 
 #include <functional>
+#include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
@@ -59,5 +60,19 @@ Words tiny_pretrain(const std::string& out, int max_steps);
 
 // The lines of a text.
 std::vector<std::string> lines_of(const std::string& text);
+
+// "step-00000012.safetensors"
+std::string checkpoint_name(int step);
+
+// metrics.jsonl without the speed, which differs from run to run.
+std::vector<nlohmann::json> metrics_of(const std::string& run_folder);
+
+// The words are refused with one line that names what is wrong, and print nothing.
+void check_mistake(const Words& words, const std::string& named, int status = 2);
+
+// A training of `steps`, undisturbed, and stopped by Ctrl-C and gone on with, ends in the same
+// bytes. `resume`: the command's words, such as "pretrain", "mae".
+void check_resume(const std::function<Words(const std::string& out)>& command, const Words& resume,
+                  int steps);
 
 }  // namespace tessera

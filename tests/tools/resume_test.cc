@@ -17,19 +17,6 @@ namespace {
 namespace fs = std::filesystem;
 using nlohmann::json;
 
-std::string checkpoint_name(int step) { return fmt::format("step-{:08}.safetensors", step); }
-
-// metrics.jsonl without the speed, which differs from run to run.
-std::vector<json> metrics_of(const std::string& run_folder) {
-  std::vector<json> records;
-  for (const std::string& line : lines_of(slurp(run_folder + "/metrics.jsonl"))) {
-    json record = json::parse(line);
-    record.erase("images_per_s");
-    records.push_back(record);
-  }
-  return records;
-}
-
 size_t count_lines(const std::string& path) { return lines_of(slurp(path)).size(); }
 
 bool ends_with_line_naming(const Outcome& outcome, const std::string& words) {

@@ -7,7 +7,6 @@
 #include <set>
 
 #include "data/builtin.h"
-#include "data/encode.h"
 #include "data/evaluation.h"
 #include "data/folder.h"
 #include "engine/raw.h"
@@ -15,6 +14,7 @@
 #include "tests/train/temp_folder.h"
 #include "train/checkpoint.h"
 #include "train/ema.h"
+#include "train/files/png_file.h"
 #include "train/picture_batches.h"
 #include "train/token_cache.h"
 #include "train/tokenizer_recipe.h"

@@ -13,7 +13,7 @@
 #include "engine/backend.h"
 #include "engine/error.h"
 #include "train/files/file_io.h"
-#include "train/files/naming_file.h"
+#include "train/files/naming.h"
 #include "train/files/pickle.h"
 
 namespace tessera {
@@ -289,7 +289,7 @@ std::map<std::string, Tensor> tensors_in(const Found& found, Container& containe
   std::map<std::string, std::string> storages;  // tensors may share one
   std::map<std::string, Tensor> tensors;
   for (const auto& [name, value] : found) {
-    tensors[name] = naming_file(name, [&] { return built(*value, container, storages); });
+    tensors[name] = naming(name, [&] { return built(*value, container, storages); });
   }
   TESSERA_CHECK(!tensors.empty(), "it holds no tensors: neither a state dict nor a module");
   return tensors;
@@ -319,7 +319,7 @@ std::map<std::string, Tensor> read_plain(const std::string& path) {
 
 std::map<std::string, Tensor> read_torch_file(const std::string& path) {
   TESSERA_CHECK_USAGE(std::filesystem::is_regular_file(path), "{}: there is no such file", path);
-  return naming_file(path, [&] {
+  return naming(path, [&] {
     const std::string begin = first_bytes(path, PlainContainer::kMagic.size());
     if (begin.starts_with("PK\x03\x04")) return read_zip(path);
     if (begin == PlainContainer::kMagic) return read_plain(path);

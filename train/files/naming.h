@@ -1,4 +1,4 @@
-// Messages that name the file which is to blame.
+// Messages that name what is to blame: a file, a tensor in it.
 // Rule: what a user did wrong stays a UsageError and what failed an Error: the program's exit
 // status hangs on it.
 #pragma once
@@ -9,15 +9,15 @@
 
 namespace tessera {
 
-// work(), with "path: " before what an Error says.
+// work(), with "what: " before what an Error says.
 template <class Work>
-auto naming_file(const std::string& path, const Work& work) {
+auto naming(const std::string& what, const Work& work) {
   try {
     return work();
   } catch (const UsageError& error) {
-    throw UsageError(fmt::format("{}: {}", path, error.what()));
+    throw UsageError(fmt::format("{}: {}", what, error.what()));
   } catch (const Error& error) {
-    throw Error(fmt::format("{}: {}", path, error.what()));
+    throw Error(fmt::format("{}: {}", what, error.what()));
   }
 }
 
