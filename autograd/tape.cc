@@ -170,7 +170,7 @@ Tensor grad(const Tensor& leaf) {
 void set_grad_slot(const Tensor& leaf, const Tensor& slot) {
   Variable& v = leaf_of("set_grad_slot", leaf);
   TESSERA_CHECK(slot.defined() && slot.shape() == leaf.shape() && slot.dtype() == leaf.dtype() &&
-                    slot.is_contiguous(),
+                    slot.device() == leaf.device() && slot.is_contiguous(),
                 "[set_grad_slot] slot {} does not fit leaf {}", describe(slot), describe(leaf));
   v.slot = slot;
   v.has_slot = true;

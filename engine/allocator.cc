@@ -65,9 +65,9 @@ void* CachingAllocator::take(FreeBlocks* blocks, size_t size, size_t* held) {
 
 void* CachingAllocator::take_from_system(size_t size) {
   void* block = system_allocate_(size);
-  // Nothing may be given back while work is recorded; the cache was emptied before.
+  // Nothing may be given back while work is recorded; what could be was before.
   if (block == nullptr && !recording()) {
-    flush_locked();
+    flush_locked(releases_);
     block = system_allocate_(size);
   }
   TESSERA_CHECK(block != nullptr, "out of memory: {} bytes asked for, {} in use", size,
@@ -95,7 +95,7 @@ void CachingAllocator::release(void* block, size_t bytes) {
 void CachingAllocator::begin_recording() {
   std::lock_guard lock(mutex_);
   TESSERA_CHECK(recorder_ == std::thread::id(), "[record] a recording within a recording");
-  flush_locked();
+  flush_locked(step_began_);
   recorder_ = std::this_thread::get_id();
   ++recordings_;
 }
@@ -118,6 +118,11 @@ void CachingAllocator::drop_recording() {
   // What a tensor still holds goes to the cache when it is released.
   roomy_.merge(ours_);
   ours_.clear();
+}
+
+void CachingAllocator::begin_step() {
+  std::lock_guard lock(mutex_);
+  step_began_ = releases_;
 }
 
 void CachingAllocator::end_step() {
@@ -146,14 +151,16 @@ void CachingAllocator::end_step() {
 
 void CachingAllocator::flush() {
   std::lock_guard lock(mutex_);
-  flush_locked();
+  flush_locked(releases_);
 }
 
-void CachingAllocator::flush_locked() {
+void CachingAllocator::flush_locked(uint64_t last) {
   for (auto& [size, blocks] : free_) {
-    for (const FreeBlock& block : blocks) system_free_(block.data, size);
-    stats_.cached_bytes -= size * blocks.size();
-    blocks.clear();
+    while (!blocks.empty() && blocks.front().freed <= last) {
+      system_free_(blocks.front().data, size);
+      stats_.cached_bytes -= size;
+      blocks.pop_front();
+    }
   }
 }
 

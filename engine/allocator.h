@@ -1,7 +1,6 @@
 // A caching allocator: freed blocks are kept by size class and handed out again.
 // Rule: after the second step of a loop with fixed shapes nothing is asked of the system
-// (touching a fresh 64 MiB costs 35 ms, a cached one 2.3 ms), after the third where the second was
-// recorded. It knows no tensor and no kernel.
+// (touching a fresh 64 MiB costs 35 ms, a cached one 2.3 ms). It knows no tensor and no kernel.
 // What recorded work uses is kept apart: its blocks are handed to nobody else while it may run.
 #pragma once
 
@@ -39,6 +38,8 @@ class CachingAllocator {
   void* allocate(size_t bytes);
   void release(void* block, size_t bytes);  // bytes as given to allocate
 
+  // What is used from here on, a recording in this step leaves.
+  void begin_step();
   // End of a step: gives cached blocks back, the longest unused first, until live + cached is at
   // most 1.25 x the highest peak of the last 16 steps. What an evaluation left behind goes before
   // what the next step will ask for.
@@ -50,9 +51,9 @@ class CachingAllocator {
   // Work that is recorded now and repeated later (Backend::record). What this thread allocates
   // between begin and end comes from a pool of its own, and goes back there. Recordings share the
   // pool, since one runs after the other; when the last is dropped, its blocks are as all others.
-  // The pool counts as live. Before a recording the cache is given back: the recorded step
-  // needs as much again as the one before it left. What is copied to the device before each replay
-  // is asked for once more, in the step after.
+  // The pool counts as live. Before a recording the cache is given back, since the recorded step
+  // needs as much again as the one before it left, but for what was used since begin_step(): what
+  // comes before each replay will ask for it again.
   void begin_recording();
   void end_recording();
   void drop_recording();  // once for each begin
@@ -67,7 +68,7 @@ class CachingAllocator {
   };
   using FreeBlocks = std::map<size_t, std::deque<FreeBlock>>;  // by class, the longest unused first
 
-  void flush_locked();
+  void flush_locked(uint64_t last);  // what was freed until then
   bool recording() const { return recorder_ == std::this_thread::get_id(); }
   // A block of the size class `size`, or where there is none of up to twice that; *held is its own
   // class.
@@ -84,6 +85,7 @@ class CachingAllocator {
   int recordings_ = 0;
   std::unordered_map<void*, size_t> roomy_;  // handed out for less than their class, and that class
   uint64_t releases_ = 0;
+  uint64_t step_began_ = UINT64_MAX;  // in releases; never: all is given back
   AllocatorStats stats_;
   size_t step_peak_ = 0;
   std::vector<size_t> recent_peaks_;  // ring of kPeakWindow

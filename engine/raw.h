@@ -17,8 +17,10 @@ namespace tessera::raw {
 
 // In place.
 void fill_(const Tensor& t, double value);
-void copy_(const Tensor& dst, const Tensor& src);  // src broadcasts to dst; converts dtype
-void add_(const Tensor& dst, const Tensor& src);   // dst += src, of one shape and dtype
+// src broadcasts to dst and is converted to its dtype. From one device to another dst is contiguous
+// and of src's dtype.
+void copy_(const Tensor& dst, const Tensor& src);
+void add_(const Tensor& dst, const Tensor& src);  // dst += src, of one shape and dtype
 void scale_(const Tensor& dst, double factor);
 
 // Copies and conversions.

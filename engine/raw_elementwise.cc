@@ -2,6 +2,30 @@
 #include "engine/raw_support.h"
 
 namespace tessera::raw {
+namespace {
+
+bool fills_storage(const Tensor& t) {
+  return t.is_contiguous() &&
+         static_cast<size_t>(t.numel()) * size_of(t.dtype()) == t.storage()->bytes();
+}
+
+// The bytes of `src` to another device, and what is known of indices. Both are contiguous, of one
+// dtype and size; one of the devices is the host.
+void copy_across(const Tensor& dst, const Tensor& src) {
+  const size_t bytes = static_cast<size_t>(src.numel()) * size_of(src.dtype());
+  if (dst.device() == Device::kCpu) {
+    src.backend().copy_to_host(dst.view().data, src.view().data, bytes);
+    return;
+  }
+  TESSERA_CHECK(src.device() == Device::kCpu, "no direct road from {} to {}", name_of(src.device()),
+                name_of(dst.device()));
+  dst.backend().copy_from_host(dst.view().data, src.view().data, bytes);
+  if (src.dtype() == DType::kI64 && fills_storage(dst)) {
+    dst.storage()->note_indices(src.data<int64_t>(), src.numel());
+  }
+}
+
+}  // namespace
 
 void fill_(const Tensor& t, double value) {
   check_defined("fill_", t);
@@ -12,15 +36,20 @@ void fill_(const Tensor& t, double value) {
 void copy_(const Tensor& dst, const Tensor& src) {
   check_defined("copy_", dst);
   check_defined("copy_", src);
-  TESSERA_CHECK(dst.device() == src.device(), "[copy_] devices differ: {} and {}",
-                name_of(dst.device()), name_of(src.device()));
   const Tensor from = src.shape() == dst.shape() ? src : expand(src, dst.shape());
+  if (dst.device() != src.device()) {
+    TESSERA_CHECK(dst.is_contiguous() && dst.dtype() == src.dtype(),
+                  "[copy_] {} from {} to {} on {}: across devices nothing is converted",
+                  describe(src), name_of(src.device()), describe(dst), name_of(dst.device()));
+    dst.storage()->bump_version();
+    if (dst.numel() > 0) copy_across(dst, contiguous(from));
+    return;
+  }
   if (dst.numel() > 0) dst.backend().copy(from.view(), dst.view());
   dst.storage()->bump_version();
-  const bool whole =
-      dst.is_contiguous() &&
-      static_cast<size_t>(dst.numel()) * size_of(dst.dtype()) == dst.storage()->bytes();
-  if (whole && src.dtype() == dst.dtype()) dst.storage()->note_indices_of(*src.storage());
+  if (fills_storage(dst) && src.dtype() == dst.dtype()) {
+    dst.storage()->note_indices_of(*src.storage());
+  }
 }
 
 void add_(const Tensor& dst, const Tensor& src) {
@@ -55,19 +84,8 @@ Tensor to(const Tensor& x, DType dtype) {
 Tensor to(const Tensor& x, Device device) {
   check_defined("to", x);
   if (x.device() == device) return x;
-  const Tensor packed = contiguous(x);
   Tensor y = Tensor::empty(x.shape(), x.dtype(), device);
-  const size_t bytes = static_cast<size_t>(x.numel()) * size_of(x.dtype());
-  if (bytes == 0) return y;
-  // Between two devices through the host; one of them is the host itself.
-  if (device == Device::kCpu) {
-    x.backend().copy_to_host(y.view().data, packed.view().data, bytes);
-  } else {
-    TESSERA_CHECK(x.device() == Device::kCpu, "[to] no direct road from {} to {}",
-                  name_of(x.device()), name_of(device));
-    y.backend().copy_from_host(y.view().data, packed.view().data, bytes);
-    if (x.dtype() == DType::kI64) y.storage()->note_indices(packed.data<int64_t>(), x.numel());
-  }
+  if (x.numel() > 0) copy_across(y, contiguous(x));
   return y;
 }
 

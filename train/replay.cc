@@ -19,11 +19,13 @@ void Replay::run(const std::vector<Tensor>& inputs, const Work& work) {
   std::string shapes;
   for (const Tensor& input : inputs) shapes += describe(input) + ' ';
   const auto [found, first_time] = known_.try_emplace(shapes);
-  if (!on_ || first_time || op_observer() != nullptr) return work(inputs);
   auto& [places, graph] = found->second;
+  if (on_ && first_time) {
+    for (size_t i = 0; i < inputs.size(); ++i) places.push_back(place_for(i, inputs[i]));
+  }
+  if (!on_ || first_time || op_observer() != nullptr) return work(inputs);
   for (size_t i = 0; i < inputs.size(); ++i) {
-    if (graph == nullptr) places.push_back(place_for(i, inputs[i]));
-    raw::copy_(places[i], raw::to(inputs[i], device_));
+    raw::copy_(places[i], inputs[i]);
     TESSERA_CHECK(places[i].storage()->still_known(),
                   "[replay] input {} {}: its indices leave the range that the recorded step found",
                   i, describe(inputs[i]));

@@ -114,6 +114,8 @@ void Trainer::keep_results(size_t batch, const Tensor& loss,
 
 void Trainer::queue(int64_t step, const std::vector<Batch>& batches) {
   TESSERA_CHECK(pending() < kMostPending, "[train] {} steps are pending", pending());
+  Backend& backend = tessera::backend(device_);
+  backend.allocator().begin_step();
   Pending now = {step, schedule_.at(step), {}};
   for (size_t i = 0; i < batches.size(); ++i) {
     now.inputs.push_back(task_.inputs(batches[i], place(step, i)));
@@ -124,7 +126,6 @@ void Trainer::queue(int64_t step, const std::vector<Batch>& batches) {
     optimizer_.update(raw::select(results_, 1, 0));
   });
   optimizer_.mark_updated();
-  Backend& backend = tessera::backend(device_);
   Report& report = reports_[static_cast<size_t>(step) % kMostPending];
   if (report.state == nullptr) {
     report.state = backend.host_copy(sizeof(StepState));

@@ -102,6 +102,20 @@ TEST_CASE("random bits and uniforms are the CPU's, normals as near as the librar
   }
 }
 
+TEST_CASE("copies from one device to the other convert nothing") {
+  const Tensor host = random({3, 4}, 1), across = random({4, 3}, 2);
+  const Tensor there = Tensor::zeros({3, 4}, DType::kF32, Device::kCuda);
+  raw::copy_(there, host);
+  CHECK(there.to_vector<float>() == host.to_vector<float>());
+  raw::copy_(there, raw::transpose(across, 0, 1));
+  CHECK(there.to_vector<float>() == raw::transpose(across, 0, 1).to_vector<float>());
+  const Tensor back = Tensor::zeros({3, 4});
+  raw::copy_(back, there);
+  CHECK(back.to_vector<float>() == there.to_vector<float>());
+  CHECK_THROWS_WITH(raw::copy_(raw::transpose(there, 0, 1), across), Catch::Contains("[copy_]"));
+  CHECK_THROWS_WITH(raw::copy_(there, raw::to(host, DType::kBF16)), Catch::Contains("[copy_]"));
+}
+
 TEST_CASE("rows") {
   for (const int64_t n : kSizes) {
     const std::string size = "n " + std::to_string(n);

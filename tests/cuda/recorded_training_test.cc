@@ -258,13 +258,12 @@ std::vector<uint64_t> asked_of_system(const auto& recipe) {
   return asked;
 }
 
-// The second step is recorded, in memory of its own and with the cache given back before; the third
-// is the first whose inputs are copied for a replay alone.
-TEST_CASE("a recorded training asks the system for nothing after its third step") {
+// The second step is recorded, in memory of its own and with the cache given back before.
+TEST_CASE("a recorded training asks the system for nothing after its second step") {
   const auto check = [](const std::vector<uint64_t>& asked) {
     CHECK(asked[1] > asked[0]);
-    CHECK(asked == std::vector<uint64_t>{asked[0], asked[1], asked[2], asked[2], asked[2], asked[2],
-                                         asked[2]});
+    CHECK(std::vector<uint64_t>(asked.begin() + 1, asked.end()) ==
+          std::vector<uint64_t>(kSteps - 1, asked[1]));
   };
   for (const int64_t accumulate : {1, 2}) {
     MaeRecipe recipe = small_mae();

@@ -161,6 +161,36 @@ TEST_CASE("at a step's end the cache shrinks to a quarter above the recent peak,
   CHECK(a.stats().cached_bytes <= (size_t{16} << 14) * 5 / 4);
 }
 
+TEST_CASE("a recording has a pool of its own, and leaves what its step has used") {
+  System system;
+  CachingAllocator a = system.allocator();
+  const auto touch = [&](size_t bytes) {
+    void* block = a.allocate(bytes);
+    a.release(block, bytes);
+    return block;
+  };
+  void* const input = touch(1 << 10);
+  touch(1 << 20);
+  a.end_step();
+  a.begin_step();
+  CHECK(touch(1 << 10) == input);  // as it comes before each replay
+  a.begin_recording();
+  CHECK(system.released == std::vector<size_t>{1 << 20});
+  void* const recorded = touch(1 << 10);
+  CHECK(recorded != input);
+  CHECK(touch(1 << 10) == recorded);
+  a.end_recording();
+  a.end_step();
+  const int allocations = system.allocations;
+  CHECK(touch(1 << 10) == input);
+  CHECK(system.allocations == allocations);
+  CHECK(a.stats().live_bytes == (1 << 10));  // the pool's, for as long as the recording lives
+  a.drop_recording();
+  CHECK(a.stats().live_bytes == 0);
+  a.flush();
+  CHECK(system.held == 0);
+}
+
 TEST_CASE("tensors come from and go back to the backend's allocator") {
   CachingAllocator& a = backend(Device::kCpu).allocator();
   const size_t live = a.stats().live_bytes;
