@@ -16,8 +16,8 @@ namespace tessera {
 // What autocast does to the floating inputs of an op. f64 is never touched: it is there to check.
 struct CastPolicy {
   enum class Kind : uint8_t {
-    kLow,     // products: the first `inputs` are cast to the low dtype; others (a bias) stay
-    kF32,     // losses, exponentials, sums: all to f32
+    kLow,  // products: the first `inputs` are cast to the low dtype; others (attention's bias) stay
+    kF32,  // losses, exponentials, sums: all to f32
     kWidest,  // where dtypes meet: all to the widest among them; one input alone stays as it is
     kInside,  // fused ops: inputs stay, f32 inside; a layer norm's result is low (autocast_result)
   };

@@ -163,6 +163,10 @@ Tensor index_select(const Tensor& x, int64_t dim, const Tensor& index);
 Tensor embedding(const Tensor& weight, const Tensor& index);  // (V, D), (...) -> (..., D)
 // Rows of x (B, L, D) named by ids (B, K) -> (B, K, D).
 Tensor take_rows(const Tensor& x, const Tensor& ids);
+// The patches of imgs (B, C, H, W) that ids (B, T) name (undefined: all in turn), numbered row by
+// row, as vectors (B, T, C p p): channel (slowest), row, column, as a convolution's kernel lies.
+// imgs get no gradient. Under autocast the vectors are low.
+Tensor patch_vectors(const Tensor& imgs, int64_t patch, const Tensor& ids = {});
 // Rows with the positions that belong to them, x (B, N, D) and one row more for all pictures, extra
 // (D,): y (B, T, D)[b, t] = row + positions[place[b, t]], where row is x[b, source[b, t]], or extra
 // where source[b, t] = N. positions (P, D). source (B, T) undefined: extra first, then x's rows in

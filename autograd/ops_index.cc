@@ -168,6 +168,27 @@ struct PlaceTokensOp {
   }
 };
 
+// Off the tape.
+struct PatchVectorsOp {
+  static constexpr const char* kName = "patch_vectors";
+  static constexpr CastPolicy kCast = kCastInside;
+  int64_t patch = 1;
+
+  Tensor forward(Wants, const Tensor& imgs_any, const Tensor& ids) {
+    const Tensor imgs = raw::contiguous(imgs_any);
+    const int64_t patches = imgs.size(2) / patch * (imgs.size(3) / patch);
+    const Tensor y = Tensor::empty(
+        {imgs.size(0), ids.defined() ? ids.size(1) : patches, imgs.size(1) * patch * patch},
+        autocast_result(imgs.dtype()), imgs.device());
+    if (y.numel() == 0) return y;
+    const Tensor listed = ids.defined() ? raw::contiguous(ids) : ids;
+    y.backend().patches(
+        {.imgs = imgs.view(), .ids = view_or_none(listed), .patch = patch, .y = y.view()});
+    return y;
+  }
+  std::vector<Tensor> backward(Node&, const Tensor&) { return {Tensor(), Tensor()}; }
+};
+
 }  // namespace
 
 Tensor gather(const Tensor& x, int64_t dim, const Tensor& index) {
@@ -181,6 +202,20 @@ Tensor index_select(const Tensor& x, int64_t dim, const Tensor& index) {
 }
 Tensor take_rows(const Tensor& x, const Tensor& ids) { return apply(TakeRowsOp{}, x, ids); }
 
+Tensor patch_vectors(const Tensor& imgs, int64_t patch, const Tensor& ids) {
+  TESSERA_CHECK(imgs.defined() && imgs.ndim() == 4 && is_floating(imgs.dtype()) && patch > 0 &&
+                    imgs.size(2) % patch == 0 && imgs.size(3) % patch == 0,
+                "[patch_vectors] pictures {} do not divide into patches of {} pixels",
+                describe(imgs), patch);
+  if (ids.defined()) {
+    const int64_t patches = imgs.size(2) / patch * (imgs.size(3) / patch);
+    TESSERA_CHECK(ids.dtype() == DType::kI64 && ids.ndim() == 2 && ids.size(0) == imgs.size(0),
+                  "[patch_vectors] ids {} do not fit pictures {}", describe(ids), describe(imgs));
+    TESSERA_CHECK(raw::in_range(ids, patches), "[patch_vectors] an index of {} leaves {} patches",
+                  describe(ids), patches);
+  }
+  return apply(PatchVectorsOp{patch}, imgs.detach(), ids);
+}
 Tensor place_tokens(const Tensor& x, const Tensor& extra, const Tensor& source,
                     const Tensor& positions, const Tensor& place) {
   return apply(PlaceTokensOp{}, x, extra, source, positions, place);

@@ -8,37 +8,54 @@
 namespace tessera {
 namespace {
 
-// Rows of logits (R, C), labels (R,): one kernel forward, one backward, no stored softmax.
+// How many rows have a label that counts: 0-d.
+Tensor counted(const Tensor& labels, int64_t ignore_index, DType dtype) {
+  const Tensor ignored =
+      Tensor::full({}, static_cast<double>(ignore_index), DType::kI64, labels.device());
+  return raw::sum(raw::to(raw::compare(CompareOp::kNotEqual, labels, ignored), dtype), {}, false);
+}
+
+// The mean over rows of logits (R, C), labels (R,). Keeps each row's gradient, which the way back
+// scales where it lies: in f16 as large as it may be, since a probability of one among thousands
+// would lose its digits before the loss scale meets it.
 struct CrossEntropyOp {
   static constexpr const char* kName = "cross_entropy";
-  static constexpr CastPolicy kCast = kCastF32;
+  static constexpr CastPolicy kCast = kCastInside;
   double label_smoothing = 0;
   int64_t ignore_index = -100;
-  Saved logits, labels, lse;
+  double gradient_scale = 1;
+  Saved gradient, count;
 
-  Tensor forward(Wants wants, const Tensor& x, const Tensor& y) {
-    const Tensor in = raw::contiguous(x);
-    const Tensor losses = Tensor::empty({in.size(0)}, statistics_dtype(in), in.device());
-    const Tensor row_lse = Tensor::empty(losses.shape(), losses.dtype(), losses.device());
-    if (in.numel() > 0) {
-      in.backend().cross_entropy(in.view(), y.view(), label_smoothing, ignore_index, losses.view(),
-                                 row_lse.view());
+  Tensor forward(Wants wants, const Tensor& logits, const Tensor& labels) {
+    const Tensor x = raw::contiguous(logits);
+    const Tensor losses = Tensor::empty({x.size(0)}, statistics_dtype(x), x.device());
+    Tensor dx;
+    if (wants[0]) dx = Tensor::empty(x.shape(), x.dtype(), x.device());
+    if (x.dtype() == DType::kF16)
+      gradient_scale = 0x1p15;  // no element exceeds 1; f16 ends at 2^16
+    if (x.numel() > 0) {
+      x.backend().cross_entropy({.logits = x.view(),
+                                 .labels = labels.view(),
+                                 .label_smoothing = label_smoothing,
+                                 .ignore_index = ignore_index,
+                                 .losses = losses.view(),
+                                 .dlogits = view_or_none(dx),
+                                 .gradient_scale = gradient_scale});
     }
-    if (wants.any()) {
-      logits = Saved(in);
-      labels = Saved(y);
-      lse = Saved(row_lse);
+    const Tensor rows = counted(labels, ignore_index, losses.dtype());
+    if (wants[0]) {
+      gradient = Saved(dx);
+      // Where no row counts there is no gradient: 0, and not 0 / 0.
+      count = Saved(
+          raw::binary(BinaryOp::kMaximum, rows, Tensor::full({}, 1, rows.dtype(), rows.device())));
     }
-    return losses;
+    // No row that counts: 0 / 0 = NaN, as torch has it.
+    return raw::binary(BinaryOp::kDiv, raw::sum(losses, {}, false), rows);
   }
-  std::vector<Tensor> backward(Node&, const Tensor& dlosses) {
-    const Tensor in = logits.get(kName);
-    Tensor dx = Tensor::empty(in.shape(), in.dtype(), in.device());
-    if (in.numel() > 0) {
-      in.backend().cross_entropy_backward(in.view(), labels.get(kName).view(), label_smoothing,
-                                          ignore_index, lse.get(kName).view(),
-                                          raw::contiguous(dlosses).view(), dx.view());
-    }
+  std::vector<Tensor> backward(Node&, const Tensor& dloss) {
+    const Tensor dx = gradient.get(kName);
+    const Tensor scale = raw::binary(BinaryOp::kDiv, dloss, count.get(kName));
+    if (dx.numel() > 0) dx.backend().scale_by(scale.view(), 1 / gradient_scale, dx.view());
     return {dx, Tensor()};
   }
 };
@@ -72,7 +89,7 @@ struct PatchLossOp {
   }
   std::vector<Tensor> backward(Node&, const Tensor& dloss) {
     const Tensor diff = difference.get(kName);
-    diff.backend().patch_loss_backward(dloss.view(), 1 / count, diff.view());
+    diff.backend().scale_by(dloss.view(), 2 / count, diff.view());
     return {diff, Tensor(), Tensor()};
   }
 };
@@ -84,13 +101,6 @@ void check_labels(const Tensor& labels, const Tensor& logits, int64_t ignore_ind
     TESSERA_CHECK(label == ignore_index || (label >= 0 && label < classes),
                   "[cross_entropy] label {} of {} classes: {}", label, classes, describe(logits));
   }
-}
-
-// How many rows have a label that counts: 0-d.
-Tensor counted(const Tensor& labels, int64_t ignore_index, DType dtype) {
-  const Tensor ignored =
-      Tensor::full({}, static_cast<double>(ignore_index), DType::kI64, labels.device());
-  return raw::sum(raw::to(raw::compare(CompareOp::kNotEqual, labels, ignored), dtype), {}, false);
 }
 
 void check_pair(const char* op, const Tensor& x, const Tensor& target) {
@@ -125,9 +135,7 @@ Tensor cross_entropy(const Tensor& logits, const Tensor& labels, double label_sm
   CrossEntropyOp op;
   op.label_smoothing = label_smoothing;
   op.ignore_index = ignore_index;
-  const Tensor losses = apply(std::move(op), rows, flat_labels);
-  // No row that counts: 0 / 0 = NaN, as torch has it.
-  return sum(losses) / counted(flat_labels, ignore_index, losses.dtype());
+  return apply(std::move(op), rows, flat_labels);
 }
 
 Tensor soft_cross_entropy(const Tensor& logits, const Tensor& target) {

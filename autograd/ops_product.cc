@@ -49,9 +49,9 @@ struct MatmulOp {
 // y = x w^T + b over the rows of x: dx = dy w, dw = dy^T x, db = column sums of dy.
 struct LinearOp {
   static constexpr const char* kName = "linear";
-  static constexpr CastPolicy kCast = cast_low(2);
+  static constexpr CastPolicy kCast = cast_low(3);
   Saved x, w;
-  DType bias_dtype = DType::kF32;
+  DType bias_dtype = DType::kF32;  // of what was added
 
   Tensor forward(Wants wants, const Tensor& in, const Tensor& weight, const Tensor& bias) {
     Tensor y = raw::linear(in, weight, bias);
@@ -76,7 +76,7 @@ struct LinearOp {
       if (!direct) dw = out;
     }
     if (node.wants(0)) dx = raw::linear(dy, raw::transpose(w.get(kName), 0, 1), {});
-    if (node.wants(2)) db = raw::sum_rows(rows, bias_dtype);
+    if (node.wants(2)) db = raw::sum_rows(rows, node.gradient_dtype(2, bias_dtype));
     return {dx, dw, db};
   }
 };

@@ -50,6 +50,9 @@ class CpuBackend final : public Backend {
                       const View& dx) override {
     cpu::unary_backward(op, args, saved, dy, dx);
   }
+  void scale_by(const View& by, double factor, const View& x) override {
+    cpu::scale_by(by, factor, x);
+  }
   void binary(BinaryOp op, const View& a, const View& b, const View& y) override {
     cpu::binary(op, a, b, y);
   }
@@ -96,19 +99,7 @@ class CpuBackend final : public Backend {
     cpu::bias_gelu_backward(x, b, dy, dx, db);
   }
   void patch_loss(const PatchLossArgs& args) override { cpu::patch_loss(args); }
-  void patch_loss_backward(const View& dloss, double factor, const View& diff) override {
-    cpu::patch_loss_backward(dloss, factor, diff);
-  }
-  void cross_entropy(const View& logits, const View& labels, double label_smoothing,
-                     int64_t ignore_index, const View& losses, const View& lse) override {
-    cpu::cross_entropy(logits, labels, label_smoothing, ignore_index, losses, lse);
-  }
-  void cross_entropy_backward(const View& logits, const View& labels, double label_smoothing,
-                              int64_t ignore_index, const View& lse, const View& dlosses,
-                              const View& dlogits) override {
-    cpu::cross_entropy_backward(logits, labels, label_smoothing, ignore_index, lse, dlosses,
-                                dlogits);
-  }
+  void cross_entropy(const CrossEntropyArgs& args) override { cpu::cross_entropy(args); }
 
   void gather(const View& x, const View& index, const View& y) override {
     cpu::gather(x, index, y);
@@ -116,6 +107,7 @@ class CpuBackend final : public Backend {
   void scatter_add(const View& s, const View& index, const View& x) override {
     cpu::scatter_add(s, index, x);
   }
+  void patches(const PatchesArgs& args) override { cpu::patches(args); }
   void place_tokens(const PlaceTokensArgs& args) override { cpu::place_tokens(args); }
   void place_tokens_backward(const PlaceTokensArgs& args) override {
     cpu::place_tokens_backward(args);

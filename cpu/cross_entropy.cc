@@ -1,4 +1,5 @@
-// Cross entropy of the rows of contiguous logits (rows, n) with integer labels, and its backward.
+// Cross entropy of the rows of contiguous logits (rows, n) with integer labels, and its gradient
+// while the row is at hand.
 // Rule: as PyTorch does: with smoothing s the target is (1 - s) on the label plus s / n everywhere;
 // a row whose label is ignore_index loses 0 and has no gradient; one whose label is no class loses
 // NaN.
@@ -23,49 +24,42 @@ C row_loss(const C* x, int64_t n, int64_t label, C lse, double smoothing) {
   return static_cast<C>(1 - smoothing) * miss + static_cast<C>(smoothing) * spread;
 }
 
-}  // namespace
-
-void cross_entropy(const View& logits, const View& labels, double label_smoothing,
-                   int64_t ignore_index, const View& losses, const View& lse) {
-  const int64_t rows = logits.shape[0], n = logits.shape[1];
-  visit_floating(logits.dtype, [&](auto tag) {
-    using C = decltype(tag);
-    parallel_rows(rows, n, [&](int64_t row) {
-      const C* x = read_row<C>(logits, row, n, kLogits);
-      const C top = row_max(x, n);
-      const C log_sum = top + lane_log(row_exp_sum(x, top, n));
-      const int64_t label = read_element<int64_t>(labels, row);
-      write_element(lse, row, log_sum);
-      write_element(losses, row,
-                    label == ignore_index ? C(0) : row_loss(x, n, label, log_sum, label_smoothing));
-    });
+// (softmax(x) - target) scale
+template <class C>
+void row_gradient(const C* x, int64_t n, int64_t label, C lse, double smoothing, double scale,
+                  C* dx) {
+  const Lane<C> log_sum(static_cast<double>(lse)), spread(smoothing / static_cast<double>(n));
+  for_each_lane<C>(n, [&](int64_t i, int64_t count) {
+    const Lane<C> d = exp(load_lane(x + i, count) - log_sum) - spread;
+    store_lane(d * Lane<C>(scale), dx + i, count);
   });
+  if (label >= 0 && label < n) dx[label] -= static_cast<C>((1 - smoothing) * scale);
 }
 
-void cross_entropy_backward(const View& logits, const View& labels, double label_smoothing,
-                            int64_t ignore_index, const View& lse, const View& dlosses,
-                            const View& dlogits) {
-  const int64_t rows = logits.shape[0], n = logits.shape[1];
-  visit_floating(logits.dtype, [&](auto tag) {
+}  // namespace
+
+void cross_entropy(const CrossEntropyArgs& args) {
+  const int64_t rows = args.logits.shape[0], n = args.logits.shape[1];
+  visit_floating(args.logits.dtype, [&](auto tag) {
     using C = decltype(tag);
-    const Lane<C> spread(label_smoothing / static_cast<double>(n));
     parallel_rows(rows, n, [&](int64_t row) {
-      C* dx = start_row<C>(dlogits, row, n, kResult);
-      const int64_t label = read_element<int64_t>(labels, row);
-      if (label == ignore_index) {
-        std::fill_n(dx, n, C(0));
+      const int64_t label = read_element<int64_t>(args.labels, row);
+      const bool wanted = args.dlogits.data != nullptr;
+      C* dx = wanted ? start_row<C>(args.dlogits, row, n, kResult) : nullptr;
+      C loss = 0;
+      if (label == args.ignore_index) {
+        if (wanted) std::fill_n(dx, n, C(0));
       } else {
-        const C* x = read_row<C>(logits, row, n, kLogits);
-        const Lane<C> log_sum(read_element<C>(lse, row));
-        const C dloss = read_element<C>(dlosses, row);
-        const Lane<C> scale(dloss);
-        for_each_lane<C>(n, [&](int64_t i, int64_t count) {
-          const Lane<C> p = exp(load_lane(x + i, count) - log_sum);
-          store_lane((p - spread) * scale, dx + i, count);
-        });
-        if (label >= 0 && label < n) dx[label] -= static_cast<C>(1 - label_smoothing) * dloss;
+        const C* x = read_row<C>(args.logits, row, n, kLogits);
+        const C top = row_max(x, n);
+        const C lse = top + lane_log(row_exp_sum(x, top, n));
+        loss = row_loss(x, n, label, lse, args.label_smoothing);
+        if (wanted) {
+          row_gradient(x, n, label, lse, args.label_smoothing, args.gradient_scale, dx);
+        }
       }
-      finish_row(dx, dlogits, row, n);
+      if (wanted) finish_row(dx, args.dlogits, row, n);
+      write_element(args.losses, row, loss);
     });
   });
 }

@@ -40,6 +40,16 @@ void unary(UnaryOp op, ScalarArgs args, const View& x, const View& y) {
   });
 }
 
+void scale_by(const View& by, double factor, const View& x) {
+  visit_floating(x.dtype, [&](auto tag) {
+    using C = decltype(tag);
+    C scale;
+    gather_elements(by.data, by.dtype, 1, 1, &scale);
+    scale *= static_cast<C>(factor);
+    unary(UnaryOp::kMulScalar, {double(scale), 0}, x, x);
+  });
+}
+
 void binary(BinaryOp op, const View& a, const View& b, const View& y) {
   visit_compute(a.dtype, [&](auto tag) {
     using C = decltype(tag);

@@ -83,18 +83,4 @@ void patch_loss(const PatchLossArgs& args) {
   });
 }
 
-void patch_loss_backward(const View& dloss, double factor, const View& diff) {
-  visit_floating(diff.dtype, [&](auto tag) {
-    using C = decltype(tag);
-    C scale;
-    gather_elements(dloss.data, dloss.dtype, 1, 1, &scale);
-    scale *= static_cast<C>(factor);
-    View all = diff;
-    all.data = &scale;
-    all.dtype = DTypeOf<C>::value;
-    for (int d = 0; d < all.ndim; ++d) all.stride[d] = 0;
-    unary_backward(UnaryOp::kSquare, {}, diff, all, diff);
-  });
-}
-
 }  // namespace tessera::cpu

@@ -10,6 +10,8 @@
 namespace tessera::cuda {
 namespace {
 
+constexpr int kOwn = 4;  // elements of a thread: 16 bytes of each arena
+
 struct Factors {
   float beta1, rest1, beta2, rest2, eps;  // rest = 1 - beta
 };
@@ -33,20 +35,20 @@ __device__ int find_segment(const AdamWSegment* segments, int count, int64_t i) 
   return low;
 }
 
-// Four elements a thread.
 __global__ void __launch_bounds__(kRowBlock)
     adamw_elements(Arenas a, const AdamWSegment* segments, int count, const StepState* state,
                    Factors f) {
-  const int64_t first = (int64_t{blockIdx.x} * kRowBlock + threadIdx.x) * 4;
+  const int64_t first = (int64_t{blockIdx.x} * kRowBlock + threadIdx.x) * kOwn;
   if (first >= a.param.n || state->update == 0) return;
   const float root_correction = static_cast<float>(sqrt(state->correction2));
   const float grad_scale = static_cast<float>(state->grad_scale);
-  Four<float> p = read_four<float>(a.param, 0, first), m = read_four<float>(a.exp_avg, 0, first);
-  Four<float> v = read_four<float>(a.exp_avg_sq, 0, first);
-  const Four<float> gradient = read_four<float>(a.grad, 0, first);
+  Run<float, kOwn> p = read_run<float, kOwn>(a.param, 0, first),
+                   m = read_run<float, kOwn>(a.exp_avg, 0, first);
+  Run<float, kOwn> v = read_run<float, kOwn>(a.exp_avg_sq, 0, first);
+  const Run<float, kOwn> gradient = read_run<float, kOwn>(a.grad, 0, first);
   int at = find_segment(segments, count, first);
-  bool inside[4] = {};  // a segment
-  for (int k = 0; k < 4; ++k) {
+  bool inside[kOwn] = {};  // a segment
+  for (int k = 0; k < kOwn; ++k) {
     while (at < count && segments[at].end <= first + k) ++at;
     if (at == count || segments[at].begin > first + k) continue;
     inside[k] = true;
@@ -59,18 +61,18 @@ __global__ void __launch_bounds__(kRowBlock)
     const float denominator = sqrtf(v.at[k]) / root_correction + f.eps;
     p.at[k] = p.at[k] * decay - step_size * m.at[k] / denominator;
   }
-  write_four(a.param, 0, first, p);
-  write_four(a.exp_avg, 0, first, m);
-  write_four(a.exp_avg_sq, 0, first, v);
-  if (a.shadow.data != nullptr) write_four(a.shadow, 0, first, p);
+  write_run(a.param, 0, first, p);
+  write_run(a.exp_avg, 0, first, m);
+  write_run(a.exp_avg_sq, 0, first, v);
+  if (a.shadow.data != nullptr) write_run(a.shadow, 0, first, p);
   if (a.average.data == nullptr) return;
   const float old_share = static_cast<float>(state->average_decay);
   const float new_share = static_cast<float>(1 - state->average_decay);
-  Four<float> average = read_four<float>(a.average, 0, first);
-  for (int k = 0; k < 4; ++k) {
+  Run<float, kOwn> average = read_run<float, kOwn>(a.average, 0, first);
+  for (int k = 0; k < kOwn; ++k) {
     if (inside[k]) average.at[k] = average.at[k] * old_share + p.at[k] * new_share;
   }
-  write_four(a.average, 0, first, average);
+  write_run(a.average, 0, first, average);
 }
 
 __global__ void __launch_bounds__(kWarp)
@@ -97,8 +99,8 @@ void adamw(const AdamWArgs& args) {
   factors.eps = static_cast<float>(args.eps);
   const Arenas arenas{Rows(args.param, n),      Rows(args.grad, n),    Rows(args.exp_avg, n),
                       Rows(args.exp_avg_sq, n), Rows(args.average, n), Rows(args.shadow, n)};
-  launch(adamw_elements, ceil_div(n, kRowBlock * 4), kRowBlock, 0, stream(), arenas, args.segments,
-         static_cast<int>(args.segment_count), args.state, factors);
+  launch(adamw_elements, ceil_div(n, kRowBlock * kOwn), kRowBlock, 0, stream(), arenas,
+         args.segments, static_cast<int>(args.segment_count), args.state, factors);
 }
 
 }  // namespace tessera::cuda

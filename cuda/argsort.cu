@@ -1,15 +1,15 @@
 // Stable argsort along the middle of a contiguous (outer, n, inner).
 // Rule: elements are ordered by (value, index), NaN last, so no two are equal and any sorting
-// network is stable. Runs of kRun elements are sorted in shared memory (bitonic: Batcher, 1968);
-// longer lines merge runs two by two, each element finding its place by binary search.
+// network is stable. Runs of kSortRun elements are sorted in shared memory (bitonic: Batcher,
+// 1968); longer lines merge runs two by two, each element finding its place by binary search.
 #include "cuda/group.cuh"
 #include "cuda/kernels.h"
 
 namespace tessera::cuda {
 namespace {
 
-constexpr int kRun = 1024;
-constexpr int kSortBlock = kRun / 2;  // a thread for each pair
+constexpr int kSortRun = 1024;
+constexpr int kSortBlock = kSortRun / 2;  // a thread for each pair
 
 template <class C>
 struct Keyed {
@@ -39,8 +39,8 @@ template <class C>
 __global__ void __launch_bounds__(kSortBlock)
     sort_runs(const void* x, DType dtype, Lines lines, int size, int64_t* y, Keyed<C>* keys) {
   const Shared<Keyed<C>> run = dynamic_shared<Keyed<C>>();
-  const int64_t line = blockIdx.x, first = int64_t{blockIdx.y} * kRun;
-  const int64_t count = lines.n - first < kRun ? lines.n - first : kRun;
+  const int64_t line = blockIdx.x, first = int64_t{blockIdx.y} * kSortRun;
+  const int64_t count = lines.n - first < kSortRun ? lines.n - first : kSortRun;
   const int64_t start = lines.start(line);
   const int threads = static_cast<int>(blockDim.x), self = static_cast<int>(threadIdx.x);
   for (int i = self; i < size; i += threads) {
@@ -109,9 +109,9 @@ __global__ void __launch_bounds__(kRowBlock)
 template <class C>
 void sort_lines(const View& x, const View& y) {
   const Lines lines{x.shape[1], x.shape[2]};
-  const int64_t count = x.shape[0] * lines.inner, runs = ceil_div(lines.n, kRun);
+  const int64_t count = x.shape[0] * lines.inner, runs = ceil_div(lines.n, kSortRun);
   int size = 2;
-  while (size < lines.n && size < kRun) size *= 2;
+  while (size < lines.n && size < kSortRun) size *= 2;
   const int threads = size / 2 < kWarp ? kWarp : size / 2;
   const bool one_run = runs == 1;
   const size_t bytes = one_run ? 1 : static_cast<size_t>(count * lines.n) * sizeof(Keyed<C>);
@@ -120,7 +120,7 @@ void sort_lines(const View& x, const View& y) {
          stream(), x.data, x.dtype, lines, size, one_run ? y.as<int64_t>() : nullptr,
          even.as<Keyed<C>>());
   Keyed<C>*from = even.as<Keyed<C>>(), *to = odd.as<Keyed<C>>();
-  for (int64_t width = kRun; width < lines.n; width *= 2) {
+  for (int64_t width = kSortRun; width < lines.n; width *= 2) {
     const bool last = 2 * width >= lines.n;
     launch(merge_runs<C>, ceil_div(count * lines.n, kRowBlock), kRowBlock, 0, stream(), from, to,
            last ? y.as<int64_t>() : nullptr, lines, width, count * lines.n);

@@ -84,6 +84,9 @@ class CudaBackend final : public Backend {
                       const View& dx) override {
     cuda::unary_backward(op, args, saved, dy, dx);
   }
+  void scale_by(const View& by, double factor, const View& x) override {
+    cuda::scale_by(by, factor, x);
+  }
   void binary(BinaryOp op, const View& a, const View& b, const View& y) override {
     cuda::binary(op, a, b, y);
   }
@@ -133,19 +136,7 @@ class CudaBackend final : public Backend {
     cuda::bias_gelu_backward(x, b, dy, dx, db);
   }
   void patch_loss(const PatchLossArgs& args) override { cuda::patch_loss(args); }
-  void patch_loss_backward(const View& dloss, double factor, const View& diff) override {
-    cuda::patch_loss_backward(dloss, factor, diff);
-  }
-  void cross_entropy(const View& logits, const View& labels, double label_smoothing,
-                     int64_t ignore_index, const View& losses, const View& lse) override {
-    cuda::cross_entropy(logits, labels, label_smoothing, ignore_index, losses, lse);
-  }
-  void cross_entropy_backward(const View& logits, const View& labels, double label_smoothing,
-                              int64_t ignore_index, const View& lse, const View& dlosses,
-                              const View& dlogits) override {
-    cuda::cross_entropy_backward(logits, labels, label_smoothing, ignore_index, lse, dlosses,
-                                 dlogits);
-  }
+  void cross_entropy(const CrossEntropyArgs& args) override { cuda::cross_entropy(args); }
 
   void gather(const View& x, const View& index, const View& y) override {
     cuda::gather(x, index, y);
@@ -153,6 +144,7 @@ class CudaBackend final : public Backend {
   void scatter_add(const View& s, const View& index, const View& x) override {
     cuda::scatter_add(s, index, x);
   }
+  void patches(const PatchesArgs& args) override { cuda::patches(args); }
   void place_tokens(const PlaceTokensArgs& args) override { cuda::place_tokens(args); }
   void place_tokens_backward(const PlaceTokensArgs& args) override {
     cuda::place_tokens_backward(args);

@@ -1,5 +1,5 @@
 // Threads that work on one row together: a warp for short rows, a block for long ones; and a row
-// read four elements at a time.
+// read in runs of eight elements, 16 bytes of a 16-bit type.
 // Rule: which element a thread takes and the order in which partial results meet follow from the
 // row's length alone, so a sum has the same bits every time and at every address.
 #pragma once
@@ -11,6 +11,7 @@
 namespace tessera::cuda {
 
 inline constexpr int kRowBlock = 256;  // threads of a block, whatever a group is
+inline constexpr int kRun = 8;         // elements of a row that a thread reads at once
 
 struct Sum {
   template <class C>
@@ -46,7 +47,7 @@ __device__ C reduce_warp(C x, Combine combine) {
 // The same over a group of kWidth threads, a warp or the whole block.
 template <int kWidth, class C, class Combine>
 __device__ C reduce_group(C x, Combine combine) {
-  static_assert(kWidth == kWarp || kWidth == kRowBlock);
+  static_assert(kWidth % kWarp == 0);
   x = reduce_warp(x, combine);
   if constexpr (kWidth > kWarp) {
     constexpr int kWarps = kWidth / kWarp;
@@ -61,9 +62,10 @@ __device__ C reduce_group(C x, Combine combine) {
 }
 
 // The group's place: which of all rows, and which of its threads this is.
-template <int kWidth>
+template <int kWidth, int kBlock = kRowBlock>
 struct Group {
-  int64_t row = (int64_t{blockIdx.x} * kRowBlock + threadIdx.x) / kWidth;
+  static_assert(kWidth == kWarp || kWidth == kBlock);
+  int64_t row = (int64_t{blockIdx.x} * kBlock + threadIdx.x) / kWidth;
   int thread = static_cast<int>(threadIdx.x % kWidth);
 
   template <class C>
@@ -74,10 +76,10 @@ struct Group {
   __device__ C max(C x) const {
     return reduce_group<kWidth>(x, Larger{});
   }
-  // body(i) for the first element of each four that are this thread's.
+  // body(i) for the first element of each run that is this thread's.
   template <class Body>
-  __device__ void for_each_four(int64_t n, Body body) const {
-    for (int64_t i = int64_t{thread} * 4; i < n; i += int64_t{kWidth} * 4) body(i);
+  __device__ void for_each_run(int64_t n, Body body) const {
+    for (int64_t i = int64_t{thread} * kRun; i < n; i += int64_t{kWidth} * kRun) body(i);
   }
 };
 
@@ -86,73 +88,75 @@ struct Rows {
   void* data;
   DType dtype;
   int64_t n;
-  bool aligned;  // fours can be read at once
+  bool aligned;  // runs can be read at once
 
   Rows(const View& v, int64_t n)
-      : data(v.data),
-        dtype(v.dtype),
-        n(n),
-        aligned(n % 4 == 0 && is_aligned(v.data, 4 * size_of(v.dtype))) {}
+      : data(v.data), dtype(v.dtype), n(n), aligned(n % kRun == 0 && is_aligned(v.data, 16)) {}
   __device__ Rows(void* data, DType dtype, int64_t n, bool aligned)
       : data(data), dtype(dtype), n(n), aligned(aligned) {}
 };
 
-template <class C>
-struct Four {
-  C at[4];
+template <class C, int kCount = kRun>
+struct Run {
+  C at[kCount];
 };
 
-template <class T, class C>
-__device__ Four<C> load_four(const Rows& x, int64_t row, int64_t i, C fill) {
+template <class T, class C, int kCount>
+__device__ Run<C, kCount> load_run(const Rows& x, int64_t row, int64_t i, C fill) {
   const T* p = static_cast<const T*>(x.data) + row * x.n + i;
-  Four<C> out;
+  Run<C, kCount> out;
   if (x.aligned) {
-    const auto pack = *reinterpret_cast<const Pack<T, 4>*>(p);
-    for (int k = 0; k < 4; ++k) out.at[k] = convert_to<C>(pack.at[k]);
+    const auto pack = *reinterpret_cast<const Pack<T, kCount>*>(p);
+    for (int k = 0; k < kCount; ++k) out.at[k] = convert_to<C>(pack.at[k]);
   } else {
-    for (int k = 0; k < 4; ++k) out.at[k] = i + k < x.n ? convert_to<C>(p[k]) : fill;
+    for (int k = 0; k < kCount; ++k) out.at[k] = i + k < x.n ? convert_to<C>(p[k]) : fill;
   }
   return out;
 }
 
-// Elements i .. i + 3 of a row; those behind its end are `fill`.
-template <class C>
-__device__ Four<C> read_four(const Rows& x, int64_t row, int64_t i, C fill = C(0)) {
+// Elements i .. i + kCount - 1 of a row; those behind its end are `fill`. Half a run where all is
+// f32: 16 bytes of neighbours by neighbouring threads.
+template <class C, int kCount = kRun>
+__device__ Run<C, kCount> read_run(const Rows& x, int64_t row, int64_t i, C fill = C(0)) {
   if constexpr (std::is_same_v<C, double>) {
-    return load_four<double>(x, row, i, fill);
+    return load_run<double, C, kCount>(x, row, i, fill);
   } else if constexpr (std::is_same_v<C, int64_t>) {
-    Four<C> out;
-    for (int k = 0; k < 4; ++k) {
+    Run<C, kCount> out;
+    for (int k = 0; k < kCount; ++k) {
       out.at[k] = i + k < x.n ? load_element<C>(x.data, x.dtype, row * x.n + i + k) : fill;
     }
     return out;
   } else {
-    if (x.dtype == DType::kF32) return load_four<float>(x, row, i, fill);
-    if (x.dtype == DType::kBF16) return load_four<BFloat16>(x, row, i, fill);
-    return load_four<Half>(x, row, i, fill);
+    if (x.dtype == DType::kF32) return load_run<float, C, kCount>(x, row, i, fill);
+    if (x.dtype == DType::kBF16) return load_run<BFloat16, C, kCount>(x, row, i, fill);
+    return load_run<Half, C, kCount>(x, row, i, fill);
   }
 }
 
-template <class T, class C>
-__device__ void store_four(const Rows& y, int64_t row, int64_t i, const Four<C>& value) {
+template <class T, class C, int kCount>
+__device__ void store_run(const Rows& y, int64_t row, int64_t i, const Run<C, kCount>& value) {
   T* p = static_cast<T*>(y.data) + row * y.n + i;
   if (y.aligned) {
-    Pack<T, 4> pack;
-    for (int k = 0; k < 4; ++k) pack.at[k] = convert_to<T>(value.at[k]);
-    *reinterpret_cast<Pack<T, 4>*>(p) = pack;
+    Pack<T, kCount> pack;
+    for (int k = 0; k < kCount; ++k) pack.at[k] = convert_to<T>(value.at[k]);
+    *reinterpret_cast<Pack<T, kCount>*>(p) = pack;
   } else {
-    for (int k = 0; k < 4 && i + k < y.n; ++k) p[k] = convert_to<T>(value.at[k]);
+    for (int k = 0; k < kCount && i + k < y.n; ++k) p[k] = convert_to<T>(value.at[k]);
   }
 }
 
-template <class C>
-__device__ void write_four(const Rows& y, int64_t row, int64_t i, const Four<C>& value) {
+template <class C, int kCount>
+__device__ void write_run(const Rows& y, int64_t row, int64_t i, const Run<C, kCount>& value) {
   if constexpr (std::is_same_v<C, double>) {
-    store_four<double>(y, row, i, value);
+    store_run<double>(y, row, i, value);
+  } else if constexpr (std::is_same_v<C, int64_t>) {
+    for (int k = 0; k < kCount && i + k < y.n; ++k) {
+      store_element<C>(y.data, y.dtype, row * y.n + i + k, value.at[k]);
+    }
   } else {
-    if (y.dtype == DType::kF32) return store_four<float>(y, row, i, value);
-    if (y.dtype == DType::kBF16) return store_four<BFloat16>(y, row, i, value);
-    store_four<Half>(y, row, i, value);
+    if (y.dtype == DType::kF32) return store_run<float>(y, row, i, value);
+    if (y.dtype == DType::kBF16) return store_run<BFloat16>(y, row, i, value);
+    store_run<Half>(y, row, i, value);
   }
 }
 
@@ -161,8 +165,8 @@ template <class C, int kWidth>
 __device__ C row_max(const Group<kWidth>& group, const Rows& x) {
   const C lowest = -static_cast<C>(INFINITY);
   C best = lowest;
-  group.for_each_four(x.n, [&](int64_t i) {
-    for (const C e : read_four<C>(x, group.row, i, lowest).at) best = Larger{}(best, e);
+  group.for_each_run(x.n, [&](int64_t i) {
+    for (const C e : read_run<C>(x, group.row, i, lowest).at) best = Larger{}(best, e);
   });
   return group.max(best);
 }
@@ -171,8 +175,8 @@ __device__ C row_max(const Group<kWidth>& group, const Rows& x) {
 template <class C, int kWidth>
 __device__ C row_exp_sum(const Group<kWidth>& group, const Rows& x, C top) {
   C sum = 0;
-  group.for_each_four(x.n, [&](int64_t i) {
-    for (const C e : read_four<C>(x, group.row, i, -static_cast<C>(INFINITY)).at) {
+  group.for_each_run(x.n, [&](int64_t i) {
+    for (const C e : read_run<C>(x, group.row, i, -static_cast<C>(INFINITY)).at) {
       sum += exp_of(e - top);
     }
   });
@@ -184,13 +188,13 @@ struct Vector {
   void* data;
   DType dtype;
   int64_t stride;
-  bool aligned;  // fours can be read at once
+  bool aligned;  // runs can be read at once
 
   explicit Vector(const View& v)
       : data(v.data),
         dtype(v.dtype),
         stride(v.stride[0]),
-        aligned(v.data != nullptr && stride == 1 && is_aligned(v.data, 4 * size_of(v.dtype))) {}
+        aligned(v.data != nullptr && stride == 1 && is_aligned(v.data, 16)) {}
 };
 
 template <class C>
@@ -201,12 +205,12 @@ template <class C>
 __device__ void write_element(const Vector& v, int64_t i, C value) {
   store_element<C>(v.data, v.dtype, i * v.stride, value);
 }
-// Elements i .. i + 3 of n; `otherwise` where there is no vector or it has ended.
+// Elements i .. i + kRun - 1 of n; `otherwise` where there is no vector or it has ended.
 template <class C>
-__device__ Four<C> read_four(const Vector& v, int64_t i, int64_t n, C otherwise) {
-  if (v.aligned && i + 4 <= n) return read_four<C>(Rows(v.data, v.dtype, n, true), 0, i);
-  Four<C> out;
-  for (int k = 0; k < 4; ++k) {
+__device__ Run<C> read_run(const Vector& v, int64_t i, int64_t n, C otherwise) {
+  if (v.aligned && i + kRun <= n) return read_run<C>(Rows(v.data, v.dtype, n, true), 0, i);
+  Run<C> out;
+  for (int k = 0; k < kRun; ++k) {
     out.at[k] = v.data != nullptr && i + k < n ? read_element<C>(v, i + k) : otherwise;
   }
   return out;

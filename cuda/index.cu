@@ -1,13 +1,17 @@
 // Gather and scatter-add along the middle of a contiguous (outer, n, inner).
 // Rule: additions to one element happen in one thread, j ascending; no atomics. Where columns are
-// many, a thread owns a column and walks j; where they are few, the positions are sorted by what
-// they point at, and a thread owns an element of x.
+// many, a thread owns a column, or where whole rows are added a run of columns, and walks j; where
+// they are few, the positions are sorted by what they point at, and a thread owns an element of x.
 #include "cuda/group.cuh"
 #include "cuda/kernels.h"
 #include "engine/index_view.h"
 
 namespace tessera::cuda {
 namespace {
+
+constexpr int kAtOnce = 8;  // rows that are read before the first is added
+constexpr int kColumnBlock =
+    64;  // threads: few, so that 256 pictures of 512 columns make 256 blocks
 
 // T: an integer of the element's size, or 16 bytes of a row.
 template <class T>
@@ -32,6 +36,33 @@ __global__ void __launch_bounds__(kRowBlock)
     const C sum =
         load_element<C>(x, dtype, to) + load_element<C>(s, dtype, (o * k + j) * inner + i);
     store_element<C>(x, dtype, to, sum);
+  }
+}
+
+// The same where the index does not vary along inner.
+template <class C>
+__global__ void __launch_bounds__(kColumnBlock)
+    scatter_rows(Rows s, IndexView index, Rows x, int64_t n, int64_t k, int64_t runs,
+                 int64_t count) {
+  const int64_t at = int64_t{blockIdx.x} * kColumnBlock + threadIdx.x;
+  if (at >= count) return;
+  const int64_t o = at / runs, i = at % runs * kRun;
+  for (int64_t first = 0; first < k; first += kAtOnce) {
+    Run<C> more[kAtOnce];
+    int64_t to[kAtOnce];
+    TESSERA_UNROLL
+    for (int j = 0; j < kAtOnce; ++j) {
+      if (first + j >= k) continue;
+      more[j] = read_run<C>(s, o * k + first + j, i);
+      to[j] = o * n + index.at(o, first + j, 0);
+    }
+    TESSERA_UNROLL
+    for (int j = 0; j < kAtOnce; ++j) {
+      if (first + j >= k) continue;
+      Run<C> sum = read_run<C>(x, to[j], i);
+      for (int e = 0; e < kRun; ++e) sum.at[e] += more[j].at[e];
+      write_run(x, to[j], i, sum);
+    }
   }
 }
 
@@ -133,6 +164,11 @@ void scatter_add(const View& s, const View& index, const View& x) {
       const int64_t total = outer * n * inner;
       return launch(scatter_sorted<C>, ceil_div(total, kRowBlock), kRowBlock, 0, stream(), s.data,
                     idx, order, x.data, x.dtype, n, k, inner, total);
+    }
+    if (idx.inner == 0 && inner > 1) {
+      const int64_t runs = ceil_div(inner, kRun), count = outer * runs;
+      return launch(scatter_rows<C>, ceil_div(count, kColumnBlock), kColumnBlock, 0, stream(),
+                    Rows(s, inner), idx, Rows(x, inner), n, k, runs, count);
     }
     const int64_t columns = outer * inner;
     launch(scatter_columns<C>, ceil_div(columns, kRowBlock), kRowBlock, 0, stream(), s.data, idx,

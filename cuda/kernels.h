@@ -9,6 +9,7 @@ namespace tessera::cuda {
 // unary.cu, unary_backward.cu, binary.cu, binary_backward.cu, copy.cu
 void unary(UnaryOp op, ScalarArgs args, const View& x, const View& y);
 void unary_backward(UnaryOp op, ScalarArgs args, const View& saved, const View& dy, const View& dx);
+void scale_by(const View& by, double factor, const View& x);
 void binary(BinaryOp op, const View& a, const View& b, const View& y);
 void binary_backward(BinaryOp op, const View& a, const View& b, const View& dy, const View& da,
                      const View& db);
@@ -53,16 +54,12 @@ void bias_gelu(const View& x, const View& b, const View& y);
 void bias_gelu_backward(const View& x, const View& b, const View& dy, const View& dx,
                         const View& db);
 void patch_loss(const PatchLossArgs& args);
-void patch_loss_backward(const View& dloss, double factor, const View& diff);
-void cross_entropy(const View& logits, const View& labels, double label_smoothing,
-                   int64_t ignore_index, const View& losses, const View& lse);
-void cross_entropy_backward(const View& logits, const View& labels, double label_smoothing,
-                            int64_t ignore_index, const View& lse, const View& dlosses,
-                            const View& dlogits);
+void cross_entropy(const CrossEntropyArgs& args);
 
-// index.cu, place_tokens.cu
+// index.cu, patches.cu, place_tokens.cu
 void gather(const View& x, const View& index, const View& y);
 void scatter_add(const View& s, const View& index, const View& x);
+void patches(const PatchesArgs& args);
 void place_tokens(const PlaceTokensArgs& args);
 void place_tokens_backward(const PlaceTokensArgs& args);
 bool index_in_range(const View& index, int64_t n);

@@ -13,6 +13,7 @@ namespace {
 
 constexpr int64_t kChunkRows = 32;  // rows of one partial sum of dw and db, and of one block
 constexpr int kAtOnce = 4;          // rows whose sums meet behind one barrier
+constexpr int kChunkBlock = 128;    // its threads: 1024 columns
 
 // What comes back when `value` is stored as dtype.
 template <class C>
@@ -30,11 +31,11 @@ struct Summed {
   Rows x, r, sum;
 
   template <class C>
-  __device__ Four<C> read(int64_t row, int64_t i, C fill = C(0)) const {
-    Four<C> v = read_four<C>(x, row, i, fill);
+  __device__ Run<C> read(int64_t row, int64_t i, C fill = C(0)) const {
+    Run<C> v = read_run<C>(x, row, i, fill);
     if (r.data == nullptr) return v;
-    const Four<C> branch = read_four<C>(r, row, i);
-    for (int k = 0; k < 4; ++k) {
+    const Run<C> branch = read_run<C>(r, row, i);
+    for (int k = 0; k < kRun; ++k) {
       v.at[k] = i + k < x.n ? as_stored(sum.dtype, v.at[k] + branch.at[k]) : fill;
     }
     return v;
@@ -49,23 +50,23 @@ __global__ void __launch_bounds__(kRowBlock)
   if (group.row >= rows) return;
   const int64_t n = y.n;
   C sum = 0, squares = 0;
-  group.for_each_four(n, [&](int64_t i) {
-    const Four<C> v = x.read<C>(group.row, i);
-    if (x.r.data != nullptr) write_four(x.sum, group.row, i, v);
+  group.for_each_run(n, [&](int64_t i) {
+    const Run<C> v = x.read<C>(group.row, i);
+    if (x.r.data != nullptr) write_run(x.sum, group.row, i, v);
     for (const C e : v.at) sum += e;
   });
   const C center = group.sum(sum) / static_cast<C>(n);
-  group.for_each_four(n, [&](int64_t i) {
+  group.for_each_run(n, [&](int64_t i) {
     for (const C e : x.read<C>(group.row, i, center).at) squares += (e - center) * (e - center);
   });
   const C inverse = C(1) / sqrt_of(group.sum(squares) / static_cast<C>(n) + eps);
-  group.for_each_four(n, [&](int64_t i) {
-    Four<C> v = x.read<C>(group.row, i);
-    const Four<C> scale = read_four(w, i, n, C(1)), shift = read_four(b, i, n, C(0));
-    for (int k = 0; k < 4; ++k) {
+  group.for_each_run(n, [&](int64_t i) {
+    Run<C> v = x.read<C>(group.row, i);
+    const Run<C> scale = read_run(w, i, n, C(1)), shift = read_run(b, i, n, C(0));
+    for (int k = 0; k < kRun; ++k) {
       v.at[k] = (v.at[k] - center) * inverse * scale.at[k] + shift.at[k];
     }
-    write_four(y, group.row, i, v);
+    write_run(y, group.row, i, v);
   });
   if (group.thread == 0) {
     write_element(mean, group.row, center);
@@ -88,27 +89,27 @@ struct Backward {
         mean(args.mean),
         rstd(args.rstd) {}
 
-  // Elements i .. i + 3 of dx, from xhat and dy there and the row's two means.
+  // Elements i .. i + kRun - 1 of dx, from xhat and dy there and the row's two means.
   template <class C>
-  __device__ void write(int64_t row, int64_t i, const Four<C>& xhat, const Four<C>& d, C inverse,
+  __device__ void write(int64_t row, int64_t i, const Run<C>& xhat, const Run<C>& d, C inverse,
                         C mean_g, C mean_gx) const {
-    const Four<C> scale = read_four(w, i, x.n, C(1));
-    Four<C> out;
-    for (int k = 0; k < 4; ++k) {
+    const Run<C> scale = read_run(w, i, x.n, C(1));
+    Run<C> out;
+    for (int k = 0; k < kRun; ++k) {
       out.at[k] = inverse * (d.at[k] * scale.at[k] - mean_g - xhat.at[k] * mean_gx);
     }
     if (dsum.data != nullptr) {
-      const Four<C> more = read_four<C>(dsum, row, i);
-      for (int k = 0; k < 4; ++k) out.at[k] = more.at[k] + out.at[k];
+      const Run<C> more = read_run<C>(dsum, row, i);
+      for (int k = 0; k < kRun; ++k) out.at[k] = more.at[k] + out.at[k];
     }
-    write_four(dx, row, i, out);
-    if (dr.data != nullptr) write_four(dr, row, i, out);
+    write_run(dx, row, i, out);
+    if (dr.data != nullptr) write_run(dr, row, i, out);
   }
   // (x - mean) rstd; 0 behind the row's end.
   template <class C>
-  __device__ Four<C> normalised(int64_t row, int64_t i, C center, C inverse) const {
-    Four<C> v = read_four<C>(x, row, i, center);
-    for (int k = 0; k < 4; ++k) v.at[k] = (v.at[k] - center) * inverse;
+  __device__ Run<C> normalised(int64_t row, int64_t i, C center, C inverse) const {
+    Run<C> v = read_run<C>(x, row, i, center);
+    for (int k = 0; k < kRun; ++k) v.at[k] = (v.at[k] - center) * inverse;
     return v;
   }
 };
@@ -145,10 +146,10 @@ __global__ void __launch_bounds__(kRowBlock) layer_norm_backward_rows(Backward p
   const int64_t n = p.x.n;
   const C center = read_element<C>(p.mean, group.row), inverse = read_element<C>(p.rstd, group.row);
   C sum_g = 0, sum_gx = 0;
-  group.for_each_four(n, [&](int64_t i) {
-    const Four<C> xhat = p.normalised(group.row, i, center, inverse);
-    const Four<C> d = read_four<C>(p.dy, group.row, i), scale = read_four(p.w, i, n, C(1));
-    for (int k = 0; k < 4; ++k) {
+  group.for_each_run(n, [&](int64_t i) {
+    const Run<C> xhat = p.normalised(group.row, i, center, inverse);
+    const Run<C> d = read_run<C>(p.dy, group.row, i), scale = read_run(p.w, i, n, C(1));
+    for (int k = 0; k < kRun; ++k) {
       const C g = d.at[k] * scale.at[k];
       sum_g += g;
       sum_gx += g * xhat.at[k];
@@ -156,20 +157,20 @@ __global__ void __launch_bounds__(kRowBlock) layer_norm_backward_rows(Backward p
   });
   const C mean_g = group.sum(sum_g) / static_cast<C>(n);
   const C mean_gx = group.sum(sum_gx) / static_cast<C>(n);
-  group.for_each_four(n, [&](int64_t i) {
+  group.for_each_run(n, [&](int64_t i) {
     p.write(group.row, i, p.normalised(group.row, i, center, inverse),
-            read_four<C>(p.dy, group.row, i), inverse, mean_g, mean_gx);
+            read_run<C>(p.dy, group.row, i), inverse, mean_g, mean_gx);
   });
 }
 
 // dx, and the chunk's sums over its rows of dy xhat and of dy, into line `chunk` of dw and db
-// (chunks, n). A block takes the rows of a chunk in turn, four columns a thread; what it reads in
-// its second pass over kAtOnce rows is still in the nearest cache.
+// (chunks, n). A block takes the rows of a chunk in turn, a run of columns a thread; what it reads
+// in its second pass over kAtOnce rows is still in the nearest cache.
 template <class C>
-__global__ void __launch_bounds__(kRowBlock)
+__global__ void __launch_bounds__(kChunkBlock)
     layer_norm_backward_chunk(Backward p, Rows dw, Rows db, int64_t rows) {
-  const Group<kRowBlock> group;
-  const int64_t n = p.x.n, chunk = blockIdx.x, begin = chunk * kChunkRows;
+  const Group<kChunkBlock, kChunkBlock> group;
+  const int64_t n = p.x.n, chunk = group.row, begin = chunk * kChunkRows;
   const int64_t end = begin + kChunkRows < rows ? begin + kChunkRows : rows;
   for (int64_t first = begin; first < end; first += kAtOnce) {
     C center[kAtOnce], inverse[kAtOnce];
@@ -179,39 +180,41 @@ __global__ void __launch_bounds__(kRowBlock)
       inverse[k] = read_element<C>(p.rstd, row);
     }
     RowSums<C> sums = {};
-    group.for_each_four(n, [&](int64_t i) {
-      const Four<C> scale = read_four(p.w, i, n, C(1));
+    group.for_each_run(n, [&](int64_t i) {
+      const Run<C> scale = read_run(p.w, i, n, C(1));
+      TESSERA_UNROLL
       for (int k = 0; k < kAtOnce; ++k) {
         if (first + k >= end) continue;
-        const Four<C> xhat = p.normalised(first + k, i, center[k], inverse[k]);
-        const Four<C> d = read_four<C>(p.dy, first + k, i);
-        for (int j = 0; j < 4; ++j) {
+        const Run<C> xhat = p.normalised(first + k, i, center[k], inverse[k]);
+        const Run<C> d = read_run<C>(p.dy, first + k, i);
+        for (int j = 0; j < kRun; ++j) {
           const C g = d.at[j] * scale.at[j];
           sums.g[k] += g;
           sums.gx[k] += g * xhat.at[j];
         }
       }
     });
-    sums = reduce_group<kRowBlock>(sums, AddRowSums{});
-    group.for_each_four(n, [&](int64_t i) {
-      Four<C> sum_dw = {}, sum_db = {};
+    sums = reduce_group<kChunkBlock>(sums, AddRowSums{});
+    group.for_each_run(n, [&](int64_t i) {
+      Run<C> sum_dw = {}, sum_db = {};
       if (first != begin) {  // this thread wrote them after the rows before
-        sum_dw = read_four<C>(dw, chunk, i);
-        sum_db = read_four<C>(db, chunk, i);
+        sum_dw = read_run<C>(dw, chunk, i);
+        sum_db = read_run<C>(db, chunk, i);
       }
+      TESSERA_UNROLL
       for (int k = 0; k < kAtOnce; ++k) {
         if (first + k >= end) continue;
-        const Four<C> xhat = p.normalised(first + k, i, center[k], inverse[k]);
-        const Four<C> d = read_four<C>(p.dy, first + k, i);
+        const Run<C> xhat = p.normalised(first + k, i, center[k], inverse[k]);
+        const Run<C> d = read_run<C>(p.dy, first + k, i);
         p.write(first + k, i, xhat, d, inverse[k], sums.g[k] / static_cast<C>(n),
                 sums.gx[k] / static_cast<C>(n));
-        for (int j = 0; j < 4; ++j) {
+        for (int j = 0; j < kRun; ++j) {
           sum_dw.at[j] += d.at[j] * xhat.at[j];
           sum_db.at[j] += d.at[j];
         }
       }
-      write_four(dw, chunk, i, sum_dw);
-      write_four(db, chunk, i, sum_db);
+      write_run(dw, chunk, i, sum_dw);
+      write_run(db, chunk, i, sum_db);
     });
   }
 }
@@ -259,8 +262,8 @@ void layer_norm_backward(const LayerNormBackwardArgs& args) {
     const Scratch partial(static_cast<size_t>(2 * chunks * n) * sizeof(C));
     C *const dw = partial.as<C>(), *const db = dw + chunks * n;
     const View dw_view{dw, DTypeOf<C>::value}, db_view{db, DTypeOf<C>::value};
-    launch(layer_norm_backward_chunk<C>, chunks, kRowBlock, 0, stream(), operands, Rows(dw_view, n),
-           Rows(db_view, n), rows);
+    launch(layer_norm_backward_chunk<C>, chunks, kChunkBlock, 0, stream(), operands,
+           Rows(dw_view, n), Rows(db_view, n), rows);
     sum_chunks(dw, chunks, n, args.dw);
     sum_chunks(db, chunks, n, args.db);
   });

@@ -33,13 +33,14 @@ struct Patches {
         by_channels(static_cast<uint32_t>(channels)),
         by_patch(static_cast<uint32_t>(patch)) {}
 
-  // Elements i .. i + 3 of the patch that row `row` of pred stands for; behind its end `fill`.
+  // Elements i .. i + kRun - 1 of the patch that row `row` of pred stands for; behind its end
+  // `fill`.
   template <class C>
-  __device__ Four<C> read(int64_t row, int64_t i, int64_t n, C fill) const {
+  __device__ Run<C> read(int64_t row, int64_t i, int64_t n, C fill) const {
     const int64_t b = row / tokens, id = ids[row], across = width / patch;
     const int64_t y0 = id / across * patch, x0 = id % across * patch;
-    Four<C> out;
-    for (int k = 0; k < 4; ++k) {
+    Run<C> out;
+    for (int k = 0; k < kRun; ++k) {
       const auto e = static_cast<uint32_t>(i + k);
       const uint32_t pixel = by_channels.divide(e);
       const uint32_t r = by_patch.divide(pixel);
@@ -61,42 +62,28 @@ __global__ void __launch_bounds__(kRowBlock)
   C mean = 0, deviation = 1;
   if (normalise) {
     C sum = 0, squares = 0;
-    group.for_each_four(n, [&](int64_t i) {
+    group.for_each_run(n, [&](int64_t i) {
       for (const C e : patches.read(group.row, i, n, C(0)).at) sum += e;
     });
     mean = group.sum(sum) * static_cast<C>(1.0 / static_cast<double>(n));
-    group.for_each_four(n, [&](int64_t i) {
+    group.for_each_run(n, [&](int64_t i) {
       for (const C e : patches.read(group.row, i, n, mean).at) squares += (e - mean) * (e - mean);
     });
     const C variance = group.sum(squares) * static_cast<C>(1.0 / static_cast<double>(n - 1));
     deviation = sqrt_of(variance + static_cast<C>(kEps));
   }
   C loss = 0;
-  group.for_each_four(n, [&](int64_t i) {
-    Four<C> d = read_four<C>(pred, group.row, i);
-    const Four<C> wanted = patches.read(group.row, i, n, mean);
-    for (int k = 0; k < 4; ++k) {
+  group.for_each_run(n, [&](int64_t i) {
+    Run<C> d = read_run<C>(pred, group.row, i);
+    const Run<C> wanted = patches.read(group.row, i, n, mean);
+    for (int k = 0; k < kRun; ++k) {
       d.at[k] = d.at[k] - (normalise ? (wanted.at[k] - mean) / deviation : wanted.at[k]);
       if (i + k < n) loss += d.at[k] * d.at[k];
     }
-    if (diff.data != nullptr) write_four(diff, group.row, i, d);
+    if (diff.data != nullptr) write_run(diff, group.row, i, d);
   });
   loss = group.sum(loss);
   if (group.thread == 0) write_element(losses, group.row, loss);
-}
-
-// One long row, a thread four elements of it.
-template <class C>
-__global__ void __launch_bounds__(kRowBlock)
-    patch_loss_gradient(const void* dloss, DType dtype, C factor, Rows diff) {
-  const int64_t i = (int64_t{blockIdx.x} * kRowBlock + threadIdx.x) * 4;
-  if (i >= diff.n) return;
-  const Lane<C> scale = Lane<C>::of(load_element<C>(dloss, dtype, 0) * factor);
-  Four<C> d = read_four<C>(diff, 0, i);
-  for (int k = 0; k < 4; ++k) {
-    d.at[k] = functors::Square::df(Lane<C>::of(d.at[k]), scale, {}).value;
-  }
-  write_four(diff, 0, i, d);
 }
 
 }  // namespace
@@ -108,15 +95,6 @@ void patch_loss(const PatchLossArgs& args) {
     launch_rows({rows, n}, patch_loss_rows<C, kRowBlock>, patch_loss_rows<C, kWarp>,
                 Rows(args.pred, n), Patches(args), args.normalise, Rows(args.diff, n),
                 Vector(args.losses));
-  });
-}
-
-void patch_loss_backward(const View& dloss, double factor, const View& diff) {
-  const int64_t n = diff.numel();
-  visit_floating(diff.dtype, [&](auto tag) {
-    using C = decltype(tag);
-    launch(patch_loss_gradient<C>, ceil_div(n, int64_t{kRowBlock} * 4), kRowBlock, 0, stream(),
-           dloss.data, dloss.dtype, static_cast<C>(factor), Rows(diff, n));
   });
 }
 

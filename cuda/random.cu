@@ -36,12 +36,12 @@ __global__ void __launch_bounds__(kRowBlock) normal_elements(RandomKey key, T* y
 template <class C>
 __global__ void __launch_bounds__(kRowBlock)
     dropout_elements(RandomKey key, float threshold, C keep, int64_t group, Rows x, Rows y) {
-  const int64_t first = (int64_t{blockIdx.x} * kRowBlock + threadIdx.x) * 4;
+  const int64_t first = (int64_t{blockIdx.x} * kRowBlock + threadIdx.x) * kRun;
   if (first >= x.n) return;
-  Four<C> v = read_four<C>(x, 0, first);
+  Run<C> v = read_run<C>(x, 0, first);
   int64_t drawn = -1;  // the block in `bits`
   PhiloxBlock bits{};
-  for (int i = 0; i < 4; ++i) {
+  for (int i = 0; i < kRun; ++i) {
     const int64_t number = (first + i) / group;
     if (number / 4 != drawn) {
       drawn = number / 4;
@@ -49,7 +49,7 @@ __global__ void __launch_bounds__(kRowBlock)
     }
     v.at[i] = uniform_from_bits(bits[number % 4]) >= threshold ? v.at[i] * keep : C(0);
   }
-  write_four(y, 0, first, v);
+  write_run(y, 0, first, v);
 }
 
 }  // namespace
@@ -76,7 +76,7 @@ void dropout(RandomKey key, double p, int64_t group, const View& x, const View& 
   const int64_t n = x.numel();
   visit_floating(x.dtype, [&](auto tag) {
     using C = decltype(tag);
-    launch(dropout_elements<C>, ceil_div(n, kRowBlock * 4), kRowBlock, 0, stream(), key,
+    launch(dropout_elements<C>, ceil_div(n, kRowBlock * kRun), kRowBlock, 0, stream(), key,
            static_cast<float>(p), static_cast<C>(1.0 / (1.0 - p)), group, Rows(x, n), Rows(y, n));
   });
 }

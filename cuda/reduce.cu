@@ -1,7 +1,7 @@
 // Sums and maxima over the middle of a contiguous (outer, n, inner).
 // Rule: the order of additions is fixed by the shape. inner = 1: a group of threads takes a piece
-// of kPiece elements of a row. inner > 1: a thread takes kPieceRows elements of a column. The
-// pieces' results are reduced in the same way, until one is left.
+// of kPiece elements of a row. inner > 1: a thread takes kPieceRows elements of each of a run of
+// columns. The pieces' results are reduced in the same way, until one is left.
 #include "cuda/group.cuh"
 #include "cuda/kernels.h"
 
@@ -10,6 +10,7 @@ namespace {
 
 constexpr int64_t kPiece = 16384;   // elements of a row
 constexpr int64_t kPieceRows = 64;  // elements of a column
+constexpr int kAtOnce = 8;          // rows that are read before the first is added
 
 struct SumOp {
   template <class C>
@@ -60,40 +61,48 @@ __global__ void __launch_bounds__(kRowBlock)
   const int64_t n = x.n - first < kPiece ? x.n - first : kPiece;
   const C start = Op::template identity<C>();
   C acc = start;
-  group.for_each_four(n, [&](int64_t i) {
-    for (const C e : read_four<C>(x, row, first + i, start).at) acc = Op::step(acc, e);
+  group.for_each_run(n, [&](int64_t i) {
+    for (const C e : read_run<C>(x, row, first + i, start).at) acc = Op::step(acc, e);
   });
   acc = reduce_group<kWidth>(acc, Op{});
   if (group.thread == 0) store_element<C>(y, y_dtype, group.row, acc);
 }
 
-// y (outer, pieces, inner)
+// x (outer n, inner) to y (outer pieces, inner), `runs` a row.
 template <class Op, class C>
 __global__ void __launch_bounds__(kRowBlock)
-    reduce_columns(const void* x, DType x_dtype, int64_t n, int64_t inner, void* y, DType y_dtype,
-                   int64_t count, int64_t pieces) {
+    reduce_columns(Rows x, int64_t n, Rows y, int64_t count, int64_t pieces, int64_t runs) {
   const int64_t index = int64_t{blockIdx.x} * kRowBlock + threadIdx.x;
   if (index >= count) return;
-  const int64_t column = index % inner, piece = index / inner % pieces;
-  const int64_t outer = index / inner / pieces;
-  const int64_t first = piece * kPieceRows;
-  const int64_t last = first + kPieceRows < n ? first + kPieceRows : n;
-  C acc = Op::template identity<C>();
-  for (int64_t i = first; i < last; ++i) {
-    acc = Op::step(acc, load_element<C>(x, x_dtype, (outer * n + i) * inner + column));
+  const int64_t column = index % runs * kRun, row = index / runs;
+  const int64_t outer = row / pieces, begin = row % pieces * kPieceRows;
+  const int64_t end = begin + kPieceRows < n ? begin + kPieceRows : n;
+  const C start = Op::template identity<C>();
+  Run<C> acc;
+  for (C& e : acc.at) e = start;
+  for (int64_t first = begin; first < end; first += kAtOnce) {
+    Run<C> v[kAtOnce];
+    for (int i = 0; i < kAtOnce; ++i) {
+      if (first + i < end) v[i] = read_run<C>(x, outer * n + first + i, column, start);
+    }
+    for (int i = 0; i < kAtOnce; ++i) {
+      if (first + i >= end) continue;
+      for (int k = 0; k < kRun; ++k) acc.at[k] = Op::step(acc.at[k], v[i].at[k]);
+    }
   }
-  store_element<C>(y, y_dtype, index, acc);
+  write_run(y, row, column, acc);
 }
 
 // One round: x (outer, n, inner) to y (outer, pieces, inner).
 template <class Op, class C>
 void reduce_pieces(const View& x, int64_t pieces, void* y, DType y_dtype) {
   const int64_t outer = x.shape[0], n = x.shape[1], inner = x.shape[2];
-  const int64_t count = outer * pieces * inner;
   if (inner > 1) {
-    return launch(reduce_columns<Op, C>, ceil_div(count, kRowBlock), kRowBlock, 0, stream(), x.data,
-                  x.dtype, n, inner, y, y_dtype, count, pieces);
+    const int64_t runs = ceil_div(inner, kRun), count = outer * pieces * runs;
+    return launch(reduce_columns<Op, C>, ceil_div(count, kRowBlock), kRowBlock, 0, stream(),
+                  Rows(x, inner), n, Rows(View{y, y_dtype}, inner), count, pieces, runs);
   }
+  const int64_t count = outer * pieces;
   launch(takes_block(n) ? reduce_rows<Op, C, kRowBlock> : reduce_rows<Op, C, kWarp>,
          row_blocks(count, n), kRowBlock, 0, stream(), Rows(x, n), y, y_dtype, count, pieces);
 }

@@ -13,10 +13,10 @@ __global__ void __launch_bounds__(kRowBlock) softmax_rows(Rows x, Rows y, int64_
   if (group.row >= rows) return;
   const C top = row_max<C>(group, x);
   const C scale = C(1) / row_exp_sum(group, x, top);
-  group.for_each_four(x.n, [&](int64_t i) {
-    Four<C> v = read_four<C>(x, group.row, i);
+  group.for_each_run(x.n, [&](int64_t i) {
+    Run<C> v = read_run<C>(x, group.row, i);
     for (C& e : v.at) e = exp_of(e - top) * scale;
-    write_four(y, group.row, i, v);
+    write_run(y, group.row, i, v);
   });
 }
 
@@ -27,10 +27,10 @@ __global__ void __launch_bounds__(kRowBlock) log_softmax_rows(Rows x, Rows y, in
   if (group.row >= rows) return;
   const C top = row_max<C>(group, x);
   const C log_sum = log_of(row_exp_sum(group, x, top));
-  group.for_each_four(x.n, [&](int64_t i) {
-    Four<C> v = read_four<C>(x, group.row, i);
+  group.for_each_run(x.n, [&](int64_t i) {
+    Run<C> v = read_run<C>(x, group.row, i);
     for (C& e : v.at) e = e - top - log_sum;
-    write_four(y, group.row, i, v);
+    write_run(y, group.row, i, v);
   });
 }
 
@@ -41,16 +41,16 @@ __global__ void __launch_bounds__(kRowBlock)
   const Group<kWidth> group;
   if (group.row >= rows) return;
   C dot = 0;
-  group.for_each_four(y.n, [&](int64_t i) {
-    const Four<C> p = read_four<C>(y, group.row, i), d = read_four<C>(dy, group.row, i);
-    for (int k = 0; k < 4; ++k) dot += p.at[k] * d.at[k];
+  group.for_each_run(y.n, [&](int64_t i) {
+    const Run<C> p = read_run<C>(y, group.row, i), d = read_run<C>(dy, group.row, i);
+    for (int k = 0; k < kRun; ++k) dot += p.at[k] * d.at[k];
   });
   dot = group.sum(dot);
-  group.for_each_four(y.n, [&](int64_t i) {
-    const Four<C> p = read_four<C>(y, group.row, i);
-    Four<C> d = read_four<C>(dy, group.row, i);
-    for (int k = 0; k < 4; ++k) d.at[k] = p.at[k] * (d.at[k] - dot);
-    write_four(dx, group.row, i, d);
+  group.for_each_run(y.n, [&](int64_t i) {
+    const Run<C> p = read_run<C>(y, group.row, i);
+    Run<C> d = read_run<C>(dy, group.row, i);
+    for (int k = 0; k < kRun; ++k) d.at[k] = p.at[k] * (d.at[k] - dot);
+    write_run(dx, group.row, i, d);
   });
 }
 
@@ -61,15 +61,15 @@ __global__ void __launch_bounds__(kRowBlock)
   const Group<kWidth> group;
   if (group.row >= rows) return;
   C sum = 0;
-  group.for_each_four(y.n, [&](int64_t i) {
-    for (const C d : read_four<C>(dy, group.row, i).at) sum += d;
+  group.for_each_run(y.n, [&](int64_t i) {
+    for (const C d : read_run<C>(dy, group.row, i).at) sum += d;
   });
   sum = group.sum(sum);
-  group.for_each_four(y.n, [&](int64_t i) {
-    const Four<C> log_p = read_four<C>(y, group.row, i);
-    Four<C> d = read_four<C>(dy, group.row, i);
-    for (int k = 0; k < 4; ++k) d.at[k] -= exp_of(log_p.at[k]) * sum;
-    write_four(dx, group.row, i, d);
+  group.for_each_run(y.n, [&](int64_t i) {
+    const Run<C> log_p = read_run<C>(y, group.row, i);
+    Run<C> d = read_run<C>(dy, group.row, i);
+    for (int k = 0; k < kRun; ++k) d.at[k] -= exp_of(log_p.at[k]) * sum;
+    write_run(dx, group.row, i, d);
   });
 }
 

@@ -80,6 +80,16 @@ struct PlaceTokensArgs {
   View y;
 };
 
+// y (B, T, C p p): the patches that ids (B, T) i64 name of pictures imgs (B, C, H, W), numbered row
+// by row; within one channel, row, column (fastest). All contiguous; y and imgs each of its own
+// floating dtype, both f64 or neither.
+struct PatchesArgs {
+  View imgs;
+  View ids;           // data == nullptr: all in turn; T = H / p W / p
+  int64_t patch = 1;  // p
+  View y;
+};
+
 // pred (B, T, p p C) against the patches that ids (B, T) i64, contiguous, name of pictures imgs
 // (B, C, H, W): numbered row by row; within one row, column, channel (fastest). All contiguous.
 struct PatchLossArgs {
@@ -88,6 +98,18 @@ struct PatchLossArgs {
   bool normalise = false;  // each patch by its mean and unbiased deviation (variance + 1e-6)
   View losses;             // (B T,): a patch's sum of squared differences
   View diff;               // like pred: pred - patch; data == nullptr: not wanted
+};
+
+// Of the rows of logits (rows, n), contiguous. A row whose label is `ignore_index` loses 0 and has
+// no gradient, one whose label is no class loses NaN.
+struct CrossEntropyArgs {
+  View logits;
+  View labels;                 // i64 (rows,)
+  double label_smoothing = 0;  // s: the target is 1 - s on the label, and s / n everywhere
+  int64_t ignore_index = -100;
+  View losses;   // (rows,)
+  View dlogits;  // like logits: the gradient of the row's loss; data == nullptr: not wanted
+  double gradient_scale = 1;  // times this
 };
 
 // x (N, C, H, W), w (O, C / groups, kh, kw), y (N, O, oh, ow), all contiguous.
@@ -193,6 +215,8 @@ class Backend {
   virtual void unary(UnaryOp op, ScalarArgs args, const View& x, const View& y) = 0;
   virtual void unary_backward(UnaryOp op, ScalarArgs args, const View& saved, const View& dy,
                               const View& dx) = 0;
+  // x = x (by factor), in place; by 0-d: a gradient that was made before it was known of what.
+  virtual void scale_by(const View& by, double factor, const View& x) = 0;
   virtual void binary(BinaryOp op, const View& a, const View& b, const View& y) = 0;
   // da and db have dy's shape; data == nullptr: not wanted.
   virtual void binary_backward(BinaryOp op, const View& a, const View& b, const View& dy,
@@ -232,21 +256,13 @@ class Backend {
   virtual void bias_gelu_backward(const View& x, const View& b, const View& dy, const View& dx,
                                   const View& db) = 0;
   virtual void patch_loss(const PatchLossArgs& args) = 0;
-  // diff = 2 diff (dloss factor), in place: the gradient of factor times the sum of the losses.
-  virtual void patch_loss_backward(const View& dloss, double factor, const View& diff) = 0;
-  // losses and lse (rows,); labels i64 (rows,). A row whose label is `ignore_index` loses 0, one
-  // whose label is no class NaN.
-  virtual void cross_entropy(const View& logits, const View& labels, double label_smoothing,
-                             int64_t ignore_index, const View& losses, const View& lse) = 0;
-  // dlosses (rows,).
-  virtual void cross_entropy_backward(const View& logits, const View& labels,
-                                      double label_smoothing, int64_t ignore_index, const View& lse,
-                                      const View& dlosses, const View& dlogits) = 0;
+  virtual void cross_entropy(const CrossEntropyArgs& args) = 0;
 
   // Indexing along the middle of x (outer, n, inner); index i64 (outer, k, inner), any strides.
   virtual void gather(const View& x, const View& index, const View& y) = 0;  // y (outer, k, inner)
   // x[o, index[o, j, i], i] += s[o, j, i], j ascending.
   virtual void scatter_add(const View& s, const View& index, const View& x) = 0;
+  virtual void patches(const PatchesArgs& args) = 0;
   virtual void place_tokens(const PlaceTokensArgs& args) = 0;
   // From dy in args.y: dx in args.x and dextra in args.extra, each summed over what it was read
   // for, t ascending, then b; extra.data == nullptr: not wanted. The table and its places do not

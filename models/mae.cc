@@ -104,8 +104,7 @@ Tensor Mae::encode(const Tensor& imgs, const Tensor& ids_keep) const {
 
 Tensor Mae::encode(const Tensor& imgs, const Tensor& ids, const Tensor& places) const {
   check_images(imgs);
-  Tensor vectors = patch_vectors(imgs, config_.patch);        // (B, L, C p p)
-  if (ids.defined()) vectors = raw::take_rows(vectors, ids);  // (B, K, C p p)
+  const Tensor vectors = patch_vectors(imgs, config_.patch, ids);  // (B, K, C p p)
   const Tensor x = place_tokens(patch_embed_(vectors), reshape(cls_token_, {-1}), {},
                                 select(pos_embed_, 0, 0), places);  // (B, 1 + K, D)
   return norm_(run(blocks_, x)).normed;

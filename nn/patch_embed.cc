@@ -1,24 +1,12 @@
-// Patch vectors, their projection and the sin-cos table.
+// The projection of patch vectors, and the sin-cos table.
 #include "nn/patch_embed.h"
 
 #include <cmath>
 #include <vector>
 
 #include "autograd/functions.h"
-#include "engine/raw.h"
 
 namespace tessera {
-
-Tensor patch_vectors(const Tensor& imgs, int64_t patch) {
-  TESSERA_CHECK(
-      imgs.ndim() == 4 && patch > 0 && imgs.size(2) % patch == 0 && imgs.size(3) % patch == 0,
-      "[patch_vectors] pictures {} do not divide into patches of {} pixels", describe(imgs), patch);
-  const int64_t batch = imgs.size(0), channels = imgs.size(1);
-  const int64_t rows = imgs.size(2) / patch, columns = imgs.size(3) / patch;
-  const Tensor grid = raw::reshape(imgs, {batch, channels, rows, patch, columns, patch});
-  const Tensor by_patch = raw::permute(grid, {0, 2, 4, 1, 3, 5});  // (B, rows, columns, C, p, p)
-  return raw::reshape(by_patch, {batch, rows * columns, channels * patch * patch});
-}
 
 PatchEmbed::PatchEmbed(int64_t channels, int64_t patch, int64_t dim)
     : proj_(channels, dim, patch, patch) {

@@ -7,14 +7,11 @@
 
 namespace tessera {
 
-// Pictures (B, C, H, W) -> (B, L, C p p), L row by row; within a patch: channel (slowest), row,
-// column, as the projection's weight lies. Off the tape: pictures get no gradient.
-Tensor patch_vectors(const Tensor& imgs, int64_t patch);
-
 class PatchEmbed : public Module {
  public:
   PatchEmbed(int64_t channels, int64_t patch, int64_t dim);
-  Tensor operator()(const Tensor& vectors) const;  // (B, K, C p p) -> (B, K, D)
+  // Of patch_vectors() (B, K, C p p) -> (B, K, D).
+  Tensor operator()(const Tensor& vectors) const;
 
  private:
   Conv2d proj_;

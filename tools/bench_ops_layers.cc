@@ -114,7 +114,7 @@ void add_loss_rows(OpRows* rows) {
   const Shape pixels = {b, kRemoved, kWidth};
   const int64_t l = numel_of(logits), c = numel_of(classes), p = numel_of(pixels);
   rows->add("cross_entropy", {leaf(logits), indices({b * kMasked}, kVocabulary)},
-            rows->work(4.0 * l, l), rows->work(3.0 * l, 2 * l),
+            rows->work(6.0 * l, 2 * l), rows->work(l, 2 * l),
             [](const Tensors& in) { return cross_entropy(in[0], in[1]); });
   rows->add("soft_cross_entropy", {leaf(classes), data(classes)}, rows->work(6.0 * c, 2 * c),
             rows->work(4.0 * c, 3 * c),

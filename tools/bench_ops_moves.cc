@@ -138,6 +138,9 @@ void add_index_rows(OpRows* rows) {
             [](const Tensors& in) { return scatter_add(in[0], 1, in[1], in[2]); });
   rows->add("take_rows", {leaf(tokens), indices({b, kRemoved}, kTokens)}, rows->move(2 * r),
             rows->work(r, r + t), [](const Tensors& in) { return take_rows(in[0], in[1]); });
+  rows->add("patch_vectors", {data({b, 3, 224, 224}), indices({b, kVisible}, kPatches)},
+            rows->move(2 * b * kVisible * kWidth), kNoWork,
+            [](const Tensors& in) { return patch_vectors(in[0], 16, in[1]); });
   // The decoder's tokens: 50 rows of a picture, the mask token for the others.
   const int64_t v = b * kVisible * kNarrow;
   rows->add("place_tokens",

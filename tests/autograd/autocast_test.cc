@@ -87,6 +87,30 @@ TEST_CASE("weights' gradients are summed in f32 and land in their slots") {
   }
 }
 
+TEST_CASE("a bias is rounded for its product, and its gradient is not") {
+  const Tensor x = raw::normal({64, 32}, RandomKey{7, 0, 1}), w = leaf({16, 32}, 2);
+  const Tensor b = leaf({16}, 4);
+  const Tensor dy = raw::to(raw::normal({64, 16}, RandomKey{7, 0, 3}), DType::kBF16);
+  const Tensor want = raw::sum(raw::to(dy, DType::kF64), {0}, false);
+  const auto check = [&](const Tensor& y) {
+    backward(y, dy);
+    CHECK(grad(b).dtype() == DType::kF32);
+    for (int i = 0; i < 16; ++i) {
+      CHECK(grad(b).data<float>()[i] == Approx(want.data<double>()[i]).epsilon(1e-5).margin(1e-5));
+    }
+    zero_grad(b);
+  };
+  const auto low = [](const Tensor& t) { return raw::to(t, DType::kBF16); };
+  {
+    const Autocast autocast(DType::kBF16);
+    const Tensor y = linear(x, w, b), by_hand = raw::linear(low(x), low(w), low(b));
+    CHECK(raw::to(y.detach(), DType::kF32).to_vector<float>() ==
+          raw::to(by_hand, DType::kF32).to_vector<float>());
+    check(y);
+  }
+  check(linear(low(x), low(w), b));  // a caller's own mixture, without autocast
+}
+
 TEST_CASE("a weight is cast once, until it changes") {
   const Tensor w = leaf({4, 4}, 1);
   const Tensor first = low_copy(w, DType::kBF16);

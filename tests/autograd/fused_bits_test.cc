@@ -234,5 +234,32 @@ TEST_CASE("patch_loss is patches cut out, chosen and subtracted, and a mean squa
   }
 }
 
+TEST_CASE("patch_vectors is all patches cut out, chosen and rounded") {
+  struct Size {
+    int64_t channels, height, width, patch, listed;
+  };
+  for (const Size& s : {Size{1, 1, 1, 1, 1}, Size{3, 8, 20, 4, 7}, Size{1, 14, 14, 7, 31},
+                        Size{3, 64, 32, 16, 5}, Size{3, 48, 24, 24, 3}}) {
+    const int64_t rows = s.height / s.patch, columns = s.width / s.patch;
+    const Tensor imgs = random({2, s.channels, s.height, s.width}, DType::kF32, 7);
+    const Tensor ids = indices(
+        {2, s.listed}, [&](int64_t b, int64_t t) { return (b + 3 * t) % (rows * columns); });
+    const Tensor grid = raw::permute(
+        raw::reshape(imgs, {2, s.channels, rows, s.patch, columns, s.patch}), {0, 2, 4, 1, 3, 5});
+    const Tensor all = raw::reshape(grid, {2, rows * columns, s.channels * s.patch * s.patch});
+    for (const DType low : {DType::kF32, DType::kBF16, DType::kF16}) {
+      const Autocast autocast(low);
+      INFO(name_of(low) << ", patches of " << s.patch);
+      const auto floats = [](const Tensor& t) {
+        return raw::to(t, DType::kF32).to_vector<float>();
+      };
+      const Tensor have = patch_vectors(imgs, s.patch, ids);
+      CHECK(have.dtype() == low);
+      CHECK(floats(have) == floats(raw::to(raw::take_rows(all, ids), low)));
+      CHECK(floats(patch_vectors(imgs, s.patch)) == floats(raw::to(all, low)));
+    }
+  }
+}
+
 }  // namespace
 }  // namespace tessera

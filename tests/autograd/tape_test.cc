@@ -342,6 +342,25 @@ TEST_CASE("gradients cross casts in the dtype of each side") {
   CHECK(values(grad(x)) == Values{3, -4});
 }
 
+TEST_CASE("a cross entropy in which no row counts is NaN and moves nothing") {
+  const Tensor logits = random_leaf({2, 3}, 1);
+  const Tensor labels = Tensor::full({2}, -100, DType::kI64);
+  const Tensor loss = cross_entropy(logits, labels);
+  CHECK(std::isnan(loss.item()));
+  backward(loss);
+  CHECK(grad(logits).to_vector<float>() == std::vector<float>(6, 0));
+}
+
+TEST_CASE("f16 keeps the gradient of a rare token under a loss scale") {
+  // e^-19, 5.6e-9, is less than half of f16's least number.
+  const Tensor logits = raw::to(Tensor::from(std::vector<float>{0, -19}, {1, 2}), DType::kF16);
+  set_requires_grad(logits);
+  const Tensor labels = Tensor::full({1}, 0, DType::kI64);
+  backward(cross_entropy(logits, labels), Tensor::full({}, 65536));
+  const float rare = raw::to(grad(logits), DType::kF32).to_vector<float>()[1];
+  CHECK(rare == Approx(std::exp(-19.0) * 65536).epsilon(0.01));
+}
+
 TEST_CASE("an observer sees each op and each gradient by name") {
   std::vector<std::string> seen;
   struct Witness final : OpObserver {

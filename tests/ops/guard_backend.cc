@@ -141,6 +141,9 @@ class GuardBackend final : public Backend {
                       const View& dx) override {
     real().unary_backward(op, args, saved, dy, Guarded("unary_backward", dx).view());
   }
+  void scale_by(const View& by, double factor, const View& x) override {
+    real().scale_by(by, factor, Guarded("scale_by", x, true).view());
+  }
   void binary(BinaryOp op, const View& a, const View& b, const View& y) override {
     real().binary(op, a, b, Guarded("binary", y).view());
   }
@@ -263,20 +266,12 @@ class GuardBackend final : public Backend {
     moved.diff = diff.view();
     real().patch_loss(moved);
   }
-  void patch_loss_backward(const View& dloss, double factor, const View& diff) override {
-    real().patch_loss_backward(dloss, factor, Guarded("patch_loss_backward", diff, true).view());
-  }
-  void cross_entropy(const View& logits, const View& labels, double label_smoothing,
-                     int64_t ignore_index, const View& losses, const View& lse) override {
-    real().cross_entropy(logits, labels, label_smoothing, ignore_index,
-                         Guarded("cross_entropy", losses).view(),
-                         Guarded("cross_entropy", lse).view());
-  }
-  void cross_entropy_backward(const View& logits, const View& labels, double label_smoothing,
-                              int64_t ignore_index, const View& lse, const View& dlosses,
-                              const View& dlogits) override {
-    real().cross_entropy_backward(logits, labels, label_smoothing, ignore_index, lse, dlosses,
-                                  Guarded("cross_entropy_backward", dlogits).view());
+  void cross_entropy(const CrossEntropyArgs& args) override {
+    const Guarded losses("cross_entropy", args.losses), dlogits("cross_entropy", args.dlogits);
+    CrossEntropyArgs moved = args;
+    moved.losses = losses.view();
+    moved.dlogits = dlogits.view();
+    real().cross_entropy(moved);
   }
 
   void gather(const View& x, const View& index, const View& y) override {
@@ -284,6 +279,12 @@ class GuardBackend final : public Backend {
   }
   void scatter_add(const View& s, const View& index, const View& x) override {
     real().scatter_add(s, index, Guarded("scatter_add", x, true).view());
+  }
+  void patches(const PatchesArgs& args) override {
+    const Guarded y("patches", args.y);
+    PatchesArgs moved = args;
+    moved.y = y.view();
+    real().patches(moved);
   }
   void place_tokens(const PlaceTokensArgs& args) override {
     const Guarded y("place_tokens", args.y);

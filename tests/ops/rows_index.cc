@@ -136,6 +136,59 @@ Row index_select_row() {
   return row;
 }
 
+Row patch_vectors_row() {
+  Row row{"patch_vectors", {}, {}};
+  struct Args {
+    Shape imgs;
+    int64_t patch, listed;  // 0: all in turn
+  };
+  for (const Args& a : {Args{{2, 3, 4, 6}, 2, 5},
+                        {{2, 3, 4, 6}, 2, 0},
+                        {{1, 1, 3, 6}, 3, 1},
+                        {{3, 2, 2, 3}, 1, 4},
+                        {{2, 2, 16, 8}, 8, 3},
+                        {{0, 3, 4, 4}, 2, 2}}) {
+    const int64_t p = a.patch, across = a.imgs[3] / p, patches = a.imgs[2] / p * across;
+    row.cases.push_back(
+        {.label =
+             fmt::format("patches of {} in {}, {}", p, a.imgs, a.listed > 0 ? "chosen" : "in turn"),
+         .inputs = {constant(normal(a.imgs)), index_below({a.imgs[0], a.listed}, patches)},
+         .call =
+             [a](const Tensors& in) {
+               return patch_vectors(in[0], a.patch, a.listed > 0 ? in[1] : Tensor());
+             },
+         .reference =
+             [=](const Arrays& in) {
+               const int64_t tokens = a.listed > 0 ? a.listed : patches;
+               return build({a.imgs[0], tokens, a.imgs[1] * p * p}, [&](const Dims& i) {
+                 const int64_t id = a.listed > 0 ? whole(in[1]({i[0], i[1]})) : i[1];
+                 const int64_t channel = i[2] / (p * p), r = i[2] / p % p, column = i[2] % p;
+                 return in[0]({i[0], channel, id / across * p + r, id % across * p + column});
+               });
+             }});
+  }
+  const Shape imgs = {2, 3, 4, 6};
+  row.refusals = {
+      {"a patch beyond the last",
+       [=] {
+         patch_vectors(f32(imgs), 2, i64({2, 4}, 6));
+       },
+       {"6"}},
+      {"ids of another batch",
+       [=] {
+         patch_vectors(f32(imgs), 2, i64({1, 4}));
+       },
+       {"(1, 4)"}},
+      {"ids that are no i64",
+       [=] {
+         patch_vectors(f32(imgs), 2, f32({2, 4}));
+       },
+       {"f32"}},
+      {"pictures that do not divide", [=] { patch_vectors(f32(imgs), 3); }, {"3 pixels"}},
+      {"integer pictures", [=] { patch_vectors(i64(imgs), 2); }, {"i64"}}};
+  return row;
+}
+
 Row place_tokens_row() {
   Row row{"place_tokens", {}, {}};
   struct Args {
@@ -315,8 +368,8 @@ Row masked_select_rows_row() {
 }  // namespace
 
 std::vector<Row> index_rows() {
-  return {gather_row(),       scatter_add_row(), index_select_row(),      embedding_row(),
-          place_tokens_row(), take_rows_row(),   masked_select_rows_row()};
+  return {gather_row(),        scatter_add_row(),  index_select_row(), embedding_row(),
+          patch_vectors_row(), place_tokens_row(), take_rows_row(),    masked_select_rows_row()};
 }
 
 }  // namespace tessera::ops_test

@@ -92,6 +92,9 @@ std::vector<Row> large_rows() {
              [](const Tensors& in) { return take_rows(in[0], in[1]); })});
   put("embedding", {large("(900, 96) by (40, 50)", {normal({900, 96}), index_below({40, 50}, 900)},
                           [](const Tensors& in) { return embedding(in[0], in[1]); })});
+  put("patch_vectors", {large("(4, 3, 224, 224), 49 patches of 16",
+                              {constant(normal({4, 3, 224, 224})), index_below({4, 49}, 196)},
+                              [](const Tensors& in) { return patch_vectors(in[0], 16, in[1]); })});
   put("place_tokens",
       {large("(16, 50, 192) among 197",
              {normal({16, 50, 192}), normal({192}), normal({197, 192}), index_below({16, 197}, 51)},
